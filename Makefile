@@ -1,0 +1,41 @@
+# `make run` and `make test` set up everything that they need in .venv; both are quick when nothing changed.
+PYTHON ?= python3
+BIN := .venv/bin
+MADE := .venv/made
+
+.PHONY: run test quick-test lint types bench reference clean
+
+run: $(MADE)
+	$(BIN)/splitleak run quick
+
+test: lint types
+	$(BIN)/pytest -n 2
+
+quick-test: $(MADE)
+	$(BIN)/pytest -n 2 -m "not slow"
+
+lint: $(MADE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy cannot follow the hook of an editable install, so it reads the tree as `build_py` lays it out.
+types: $(MADE)
+	rm -rf build/lib
+	$(BIN)/python -c "from setuptools import setup; setup()" -q build_py --build-lib build/lib
+	cd build/lib && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p splitleak
+
+bench: $(MADE)
+	$(BIN)/python -m splitleak.bench
+
+reference: $(MADE)
+	$(BIN)/splitleak run main --out runs/main
+	$(BIN)/splitleak leaderboard runs/main -o results/main.csv
+
+$(MADE): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "splitleak needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $(MADE)
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,111 @@
+"""The command line: run, leaderboard, list, check. Exit 0 all done or skipped, 1 some failed, 2 bad input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splitleak import __version__
+from splitleak.errors import BadInput
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+MatrixName = Annotated[str, typer.Argument(metavar="MATRIX", help="A TOML file, or the name of a matrix that ships.")]
+
+
+@app.command()
+def run(
+    matrix: MatrixName,
+    out: Annotated[Path | None, typer.Option(help="Folder of records and victims [runs/NAME].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of one thread each [one per core].")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    only: Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")] = None,
+) -> None:
+    """Run every cell of a matrix, print the table and write its CSV. Run again, it goes on where it stopped."""
+    from splitleak import api, show
+
+    folder = out or Path("runs") / Path(matrix).stem
+    records = api.run(
+        matrix, folder, workers=workers or api.cores(), device=device, only=only or (), progress=True, say=tell
+    )
+    table = api.leaderboard(records)
+    show.write_csv(table, folder / "leaderboard.csv")
+    typer.echo(show.table(table))
+    for record in records:
+        if record["status"] in ("failed", "diverged"):
+            tell(f"{record['status']}: {show.where(record)}: {record['why']}")
+    typer.echo(f"{len(records)} cells in {folder / 'records'}; table in {folder / 'leaderboard.csv'}")
+    if any(record["status"] in ("failed", "diverged") for record in records):
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The CSV to write.")] = Path("leaderboard.csv"),
+) -> None:
+    """Gather the records of one or more results folders into one CSV."""
+    from splitleak import show
+    from splitleak.store import read_records
+    from splitleak.table import leaderboard as gather
+
+    found = {record["key"]: record for folder in folders for record in read_records(folder)}
+    if not found:
+        raise BadInput(f"no records in {', '.join(map(str, folders))}")
+    table = gather(list(found.values()))
+    show.write_csv(table, output)
+    typer.echo(f"{len(table)} rows from {len(found)} records in {output}")
+
+
+@app.command()
+def check(matrix: MatrixName) -> None:
+    """Validate a matrix and count its cells and victims; nothing is run."""
+    from splitleak import api
+    from splitleak import matrix as matrices
+    from splitleak.jobs import Worker
+
+    whole = matrices.read(matrix)
+    legal = [cell for cell in whole.cells if not cell.skip]
+    api.verify(legal, Worker(Path("runs"), whole.base, "cpu"))
+    for note in whole.notes:
+        tell(note)
+    for why in sorted({f"skipped: attack '{cell.attack['name']}': {cell.skip}" for cell in whole.cells if cell.skip}):
+        typer.echo(why)
+    victims = len({cell.victim_key for cell in legal})
+    typer.echo(f"{len(whole.cells)} cells ({len(whole.cells) - len(legal)} skipped) on {victims} victims")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="attacks, defenses, models, datasets, threats, matrices")],
+) -> None:
+    """List the plug-ins of a kind, the threat models or the matrices that ship."""
+    from splitleak import show
+
+    typer.echo(show.listing(what))
+
+
+@app.callback(invoke_without_command=True)
+def version(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Measure what a split neural network leaks, and what each defence costs."""
+    if show_version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def tell(line: str) -> None:
+    typer.echo(f"splitleak: {line}", err=True)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit status 2."""
+    try:
+        app()
+    except BadInput as error:
+        tell(" ".join(str(error).split()))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        tell("interrupted; run the same command again to go on")
+        sys.exit(130)

@@ -1,0 +1,295 @@
+"""One cell: who is asked what, the attack's one run and its null twin's, and the record that is left behind."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from splitleak import plugins, threats, victim
+from splitleak.cell import Cell
+from splitleak.contract import Attack, Data, Dataset, Goal, Grant, Model, Records
+from splitleak.errors import BadInput
+from splitleak.score import Question, floor_of
+from splitleak.seeds import Stream, seed_for
+from splitleak.split import SmashedOnly
+from splitleak.training import Training
+from splitleak.victim import NullChannel
+from splitleak.view import Facts, Guesser, Step, View
+
+
+def targets_of(cell: Cell, data: Data, goal: Goal) -> tuple[Records, Tensor]:
+    """The records under attack (unique ones), and for each whether it was trained on."""
+    generator = torch.Generator().manual_seed(victim.axis_seed("targets", cell) % 2**62)
+    members, strangers = unique(data.private), unique(data.test)
+    strangers = strangers.take((~torch.isin(strangers.id, data.private.id)).nonzero().flatten())
+    if goal is Goal.MEMBERSHIP:
+        half = min(cell.evaluate.targets // 2, len(members), len(strangers))
+        parts = [some(members, half, generator), some(strangers, half, generator)]
+        return join(*parts), torch.cat([torch.ones(half), torch.zeros(half)])
+    source = members if cell.evaluate.whose == "train" else strangers
+    chosen = some(source, min(cell.evaluate.targets, len(source)), generator)
+    return chosen, torch.full((len(chosen),), float(cell.evaluate.whose == "train"))
+
+
+def aux_of(cell: Cell, data: Data, targets: Records, base: Path) -> Records:
+    """The attacker's own records: no target is among them, and no patient of one where patients are kept apart."""
+    aux = data.aux
+    if cell.aux["name"] not in ("same", "none"):
+        spec = {key: value for key, value in cell.aux.items() if key not in ("n", "labels")}
+        other = cast(Dataset, plugins.make("dataset", spec, base)).load().to(targets.x.device)
+        if other.in_shape != data.in_shape or other.in_range != data.in_range:
+            raise BadInput(f"axis 'aux': '{spec['name']}' has records {other.in_shape} in {other.in_range}, "
+                           f"the victim's are {data.in_shape} in {data.in_range}")  # fmt: skip
+        aux = join(other.private, other.aux, other.test)
+    else:
+        aux = aux.take((~torch.isin(aux.id, targets.id)).nonzero().flatten())
+    n = cell.aux["n"]
+    generator = torch.Generator().manual_seed(victim.axis_seed("aux", cell) % 2**62)
+    return aux if n is None or n >= len(aux) else some(aux, n, generator)
+
+
+def unique(records: Records) -> Records:
+    """The first record of each identity."""
+    order = records.id.argsort(stable=True)
+    sorted_ids = records.id[order]
+    first = torch.ones_like(sorted_ids, dtype=torch.bool)
+    first[1:] = sorted_ids[1:] != sorted_ids[:-1]
+    return records.take(order[first].sort().values)
+
+
+def some(records: Records, n: int, generator: torch.Generator) -> Records:
+    return records.take(torch.randperm(len(records), generator=generator)[:n].to(records.x.device))
+
+
+def join(*parts: Records) -> Records:
+    def whole(name: str) -> Tensor | None:
+        tensors = [getattr(part, name) for part in parts]
+        return None if any(t is None for t in tensors) else torch.cat(tensors)
+
+    x, y, ids = (torch.cat([getattr(part, name) for part in parts]) for name in ("x", "y", "id"))
+    return Records(x, y, ids, whole("group"), whole("property"))
+
+
+@dataclass
+class Scene:
+    """All that a cell's attack and its null twin share: records, question, grants."""
+
+    cell: Cell
+    data: Data
+    base: Path
+    kept: tuple[dict[str, Tensor], dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self.attack = cast(Attack, plugins.make("attack", self.cell.attack, self.base))
+        self.goal = self.attack.goal
+        grants = Grant(0) if self.cell.aux["name"] == "none" else threats.DATA
+        if not self.cell.aux["labels"]:
+            grants &= ~Grant.AUX_LABELS
+        self.grants = threats.granted(self.cell.threat, self.cell.protocol, self.goal, grants)
+        if self.cell.evaluate.whose == "test" and self.goal is not Goal.MEMBERSHIP:
+            self.grants &= ~(Grant.GRADIENT | Grant.LABELS)  # nothing comes back for records that train nobody
+        self.targets, self.member = targets_of(self.cell, self.data, self.goal)
+        self.aux = aux_of(self.cell, self.data, self.targets, self.base)
+
+    @cached_property
+    def hints(self) -> Tensor:
+        """Positions of the first few targets of each class (of any, where there are no classes)."""
+        y, k = self.targets.y, self.cell.evaluate.hints
+        if self.data.task.kind != "classes":
+            return torch.arange(min(k, len(y)), device=y.device)
+        return torch.cat([(y == c).nonzero().flatten()[:k] for c in range(self.data.task.size)])
+
+    @cached_property
+    def question(self) -> Question:
+        n = len(self.targets)
+        counted = torch.ones(n, dtype=torch.bool)
+        if self.goal is Goal.LABELS:
+            counted[self.hints.cpu()] = False
+        x, y, prop = self.targets.x.cpu().double(), self.targets.y.cpu(), self.targets.property
+        if self.goal is Goal.PROPERTY and prop is None:
+            raise BadInput(f"dataset '{self.cell.dataset['name']}' names no property: goal PROPERTY has no truth")
+        truths = {Goal.INPUTS: x, Goal.LABELS: y, Goal.MEMBERSHIP: self.member}
+        truth = truths[self.goal] if self.goal in truths else cast(Tensor, prop).cpu()
+        mine = self.data.aux.take((~torch.isin(self.data.aux.id, self.targets.id)).nonzero().flatten())
+        floor = floor_of(mine, self.targets, self.data.task, Grant.LABELS in self.grants)
+        counted_at = counted.nonzero().flatten()
+        return Question(self.goal, self.data.task, self.data.in_range, self.targets, truth, floor, counted_at)
+
+
+@dataclass
+class Attempt:
+    """One run of an attack on one channel: a victim, the view of it, and what came of it."""
+
+    scene: Scene
+    null: bool = False
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        cell, data = self.scene.cell, self.scene.data
+        self.on_line = Grant.STEPS in self.scene.attack.needs and Grant.STEPS in self.scene.grants
+        self.victim = victim.fresh(cell, data, self.scene.base)
+        if not self.on_line:
+            self.victim.load(self.scene.kept[0])
+        if self.null:
+            self.victim.live = NullChannel(self.victim.live, self.victim.split, data.aux.x[:256])
+        self.stream = Stream(victim.axis_seed("training", cell))
+        self.own = Stream(seed_for("attack", cell.dataset, cell.model, cell.seed, cell.attack))
+        self.training: Training | None = None
+        self.running: Iterator[Step] | None = None
+        self.view = self._view()
+        if self.on_line:
+            self.training = victim.training(self.victim)
+            self.running = self._isolated(self.training.steps(self._step_grants(), self.view._been_read, cell.tampers))
+
+    def run(self) -> tuple[Tensor, float]:
+        """The checked guess, and the seconds that it took (a victim trained on the way included)."""
+        start = time.perf_counter()
+        with self.own:
+            guess = self.scene.attack.run(self.view)
+        seconds = time.perf_counter() - start
+        self.settle()
+        return self.scene.question.check(guess, f"attack '{self.scene.attack}'"), seconds
+
+    def settle(self) -> None:
+        """Bring training to its end: honestly, if the attack only looked on; at once, if it tampers."""
+        if self.running is None:
+            return
+        running, self.running = self.running, None
+        if self.scene.cell.tampers:
+            cast(Any, running).close()
+        else:
+            for _ in running:
+                pass
+            expected = self.scene.kept[1]["fingerprint"]
+            if not self.null and self.victim.fingerprint() != expected:
+                raise RuntimeError(
+                    "the victim differs from the one trained without an onlooker: the attack disturbed it"
+                )
+
+    def _isolated(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """The victim's steps in the victim's random stream, whatever the attacker draws in between."""
+        try:
+            while True:
+                with self.stream:
+                    step = next(steps, None)
+                if step is None:
+                    return
+                yield step
+        finally:
+            with self.stream:
+                cast(Any, steps).close()
+
+    def _step_grants(self) -> Grant:
+        return self.scene.grants if self.scene.cell.tampers else self.scene.grants & ~Grant.TAMPER
+
+    @cached_property
+    def released(self) -> dict[str, Tensor]:
+        self.settle()
+        return victim.release(self.victim, self.scene.targets, Stream(victim.axis_seed("release", self.scene.cell)))
+
+    def _sent(self, name: str) -> Tensor:
+        return self.released[name]
+
+    def _view(self) -> View:
+        scene, data, cell = self.scene, self.scene.data, self.scene.cell
+        in_cut, out = self.victim.split.shapes(data.in_shape)
+        cut = () if cell.protocol == "central" else in_cut
+        facts = Facts(
+            data.in_shape, data.in_range, cut, out if cell.protocol == "u_shape" else None, data.task,
+            cell.train.batch_size, len(scene.targets),
+        )  # fmt: skip
+        names = ["smashed", "gradient"] + (["features", "gradient_features"] if cell.protocol == "u_shape" else [])
+        sources: dict[str, Callable[[], Any]] = {name: partial(self._sent, name) for name in names}
+        sources |= {
+            "labels": lambda: scene.targets.y,
+            "inputs": lambda: scene.targets.x,
+            "hints": lambda: (scene.hints, scene.targets.y[scene.hints]),
+            "top": lambda: self._part("top"),
+            "bottom": lambda: SmashedOnly(self._part("bottom")),
+            "fresh_bottom": self._fresh_bottom,
+            "query": lambda: self._query,
+            "aux": lambda: scene.aux.x,
+            "aux_labels": lambda: scene.aux.y,
+            "pairs": self._pairs,
+            "defense": lambda: plugins.make("defense", cell.defense, scene.base),
+            "log": lambda: self._log,
+        }
+        if self.on_line:
+            sources["steps"] = lambda: self.running
+        if scene.aux.property is not None:
+            sources["aux_property"] = lambda: scene.aux.property
+        return View(facts, scene.grants, sources)
+
+    def _part(self, name: str) -> nn.Module:
+        self.settle()
+        return cast(nn.Module, copy.deepcopy(getattr(self.victim.split, name)))
+
+    def _fresh_bottom(self) -> nn.Module:
+        """Initialised from the attacker's own randomness: the victim's seed would hand over its first weights."""
+        cell, data = self.scene.cell, self.scene.data
+        model = cast(Model, plugins.make("model", cell.model, self.scene.base))
+        split = model.split(data.in_shape, data.task, cast(int, cell.cut), cell.protocol)
+        return SmashedOnly(self.victim.defense.shape(split).bottom.to(data.private.x.device))
+
+    def _query(self, x: Tensor) -> Tensor:
+        self.settle()
+        with self.stream:
+            return victim.send(self.victim, x.to(self.scene.aux.x.device), self.scene.aux.x)
+
+    def _pairs(self) -> tuple[Tensor, Tensor]:
+        private = unique(self.scene.data.private)
+        others = private.take((~torch.isin(private.id, self.scene.targets.id)).nonzero().flatten())
+        self.settle()
+        with self.stream:
+            return others.x, victim.send(self.victim, others.x, self.scene.aux.x)
+
+    def _log(self, step: int, guesser: Guesser) -> None:
+        """Score the guesser on what the targets look like at this moment; nothing of it reaches the attack."""
+        if self.training is not None:
+            self.training.gather()
+        split = self.victim.split
+        was = split.training
+        split.eval()
+        with Stream(seed_for("log", self.scene.cell.seed, step)):
+            z = victim.send(self.victim, self.scene.targets.x, self.scene.targets.x)
+        split.train(was)
+        with torch.no_grad():
+            guess = self.scene.question.check(guesser(z), f"attack '{self.scene.attack}' (log)")
+        per = self.scene.question.per_target(guess)
+        self.curve.append({"step": step, "error": float(per.mine.mean()), "advantage": per.advantage()})
+
+
+def evaluate(scene: Scene) -> dict[str, Any]:
+    """Attack, null twin, scores: what the record says beyond the cell and the victim's own facts."""
+    question, cell = scene.question, scene.cell
+    attempt = Attempt(scene)
+    guess, seconds = attempt.run()
+    found: dict[str, Any] = {
+        "metrics": question.score(guess),
+        "bootstrap_ci95": question.ci95(guess, victim.axis_seed("bootstrap", cell)),
+        "floor": question.floor.kind if scene.goal is Goal.INPUTS else "blind",
+        "n_targets": len(question.counted),
+        "seconds_attack": seconds,
+        "read": attempt.view.has_read,
+        "curve": attempt.curve,
+        "guess": guess,
+    }
+    if cell.tampers and attempt.training is not None:
+        found["utility_attacked"] = victim.utility(attempt.victim)[1]
+        found["steps_attacked"] = attempt.training.steps_done
+        found["detected_at"] = attempt.training.detected_at
+    if cell.null:
+        twin = Attempt(scene, null=True)
+        blank, _ = twin.run()
+        scores = question.score(blank)
+        leaks, p = question.null_leaks(blank, scores["advantage"], victim.axis_seed("null", cell))
+        found["null"] = {"metrics": scores, "leaks": leaks, "p": p}
+    return found

@@ -1,0 +1,156 @@
+"""What a worker does: train one victim, or run one cell, and leave a file. Nothing here knows of other workers."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from splitleak import judge, plugins, victim
+from splitleak.cell import SCHEMA, Cell, digest
+from splitleak.contract import Data
+from splitleak.errors import Diverged
+from splitleak.evaluate import Scene, evaluate
+from splitleak.store import Store
+from splitleak.victim import Victim
+
+KINDS: tuple[plugins.Kind, ...] = ("dataset", "model", "defense", "attack")
+
+
+class Worker:
+    """A results folder, where plug-in files are named from, and a device; the last dataset is kept in memory."""
+
+    def __init__(self, folder: Path, base: Path, device: str) -> None:
+        self.store, self.base, self.device = Store(folder), base, torch.device(device)
+        self._data: tuple[str, Data] | None = None
+
+    def data(self, cell: Cell) -> Data:
+        key = digest(cell.dataset)
+        if self._data is None or self._data[0] != key:
+            self._data = (key, victim.load_data(cell, self.base, self.device))
+        return self._data[1]
+
+    def has_victim(self, cell: Cell) -> bool:
+        """Is the victim kept, and made by the very code and records that are here now?"""
+        facts = self.store.victim_facts(cell.victim_key)
+        return facts is not None and facts["made_by"] == victim.made_by(cell, self.data(cell), self.base)
+
+    def make_victim(self, cell: Cell) -> None:
+        """Train, judge its utility, keep it. One that diverges is kept as such: it would do so again."""
+        data = self.data(cell)
+        made = victim.fresh(cell, data, self.base)
+        facts: dict[str, Any] = {"victim": cell.victim(), "made_by": victim.made_by(cell, data, self.base)}
+        try:
+            facts |= victim.train(made)
+            name, value = victim.utility(made)
+            up, down = victim.wire_bytes(made)
+            facts |= {
+                "utility_metric": name,
+                "utility": value,
+                "utility_floor": victim.utility_floor(made),
+                "bytes_up": up,
+                "bytes_down": down,
+            }
+            facts |= {"fingerprint": made.fingerprint()} | _privacy(made)
+        except Diverged as error:
+            facts["diverged"] = str(error)
+        self.store.write_victim(cell.victim_key, {} if "diverged" in facts else made.tensors(), facts)
+
+    def run_cell(self, cell: Cell) -> str:
+        """Run a cell and write its record, whatever happens; returns the status."""
+        record = self.blank(cell)
+        start = time.perf_counter()
+        try:
+            record |= self._outcome(cell)
+        except Diverged as error:
+            record |= {"status": "diverged", "why": str(error)}
+        except Exception as error:
+            record |= {"status": "failed", "why": _told(error), "traceback": traceback.format_exc()}
+        record["seconds"] = time.perf_counter() - start
+        self.store.write_record(record)
+        return str(record["status"])
+
+    def _outcome(self, cell: Cell) -> dict[str, Any]:
+        kept = self.store.victim(cell.victim_key)
+        if kept is None:
+            raise RuntimeError("its victim is missing")
+        facts = kept[1]
+        if "diverged" in facts:
+            raise Diverged(facts["diverged"])
+        scene = Scene(cell, self.data(cell), self.base, kept)
+        found = evaluate(scene)
+        if scene.goal.value == "inputs" and scene.data.task.kind == "classes":
+            network = judge.judge_of(self.store, scene.data, digest(cell.dataset))
+            found["metrics"]["judge_accuracy"] = judge.accuracy(network, found.pop("guess"), scene.targets)
+        found.pop("guess", None)
+        copied = (
+            "utility_metric",
+            "utility",
+            "utility_floor",
+            "bytes_up",
+            "bytes_down",
+            "seconds_train",
+            "epsilon",
+            "epsilon_one",
+            "delta",
+        )
+        whole = {name: facts.get(name) for name in copied} | found
+        seen = found.get("detected_at", facts["detected_at"])
+        whole["detected_at"] = seen if seen >= 0 else None  # the step at which the client stopped
+        return whole | {"status": "done", "flags": list(scene.data.flags)}
+
+    def blank(self, cell: Cell) -> dict[str, Any]:
+        """What every record says, whatever came of it."""
+        specs = (cell.dataset, cell.model, cell.defense, cell.attack)
+        pairs = list(zip(KINDS, specs, strict=True))
+        return {
+            "schema": SCHEMA,
+            "key": cell.key,
+            "cell": cell.resolved(),
+            "labels": {kind: plugins.label(kind, spec, self.base) for kind, spec in pairs},
+            "hashes": {kind: plugins.file_hash(plugins.find(kind, spec["name"], self.base)) for kind, spec in pairs},
+            "versions": versions(),
+            "status": "skipped" if cell.skip else "pending",
+            "why": cell.skip,
+        }
+
+
+def _privacy(made: Victim) -> dict[str, Any]:
+    """The guarantee after every epoch's message and the release."""
+    promise = made.defense.privacy(made.cell.train.epochs + 1)
+    if promise is None:
+        return {}
+    return {"epsilon": promise.epsilon, "epsilon_one": promise.epsilon_one, "delta": promise.delta}
+
+
+def _told(error: Exception) -> str:
+    first = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first[0]}"
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """What a number was made with: packages, machine, commit of the source tree if it is one."""
+    import numpy
+
+    from splitleak import __version__
+
+    here = Path(__file__).resolve().parent
+    told = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return {
+        "splitleak": __version__,
+        "commit": told.stdout.strip(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "machine": platform.machine(),
+    }

@@ -1,0 +1,385 @@
+"""Scores of a guess against the truth, beside the floor: the same score of a guess made without the channel.
+
+Pure functions, one set for each goal and task. `advantage` is 0 at the floor and 1 for a perfect guess
+whatever the goal, below 0 for a guess worse than blind. Letters as in `contract`; sums are float64 on the CPU.
+Whatever cannot be scored raises (BadInput: the truth, BadGuess: the guess); nothing here returns NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splitleak.errors import BadGuess, BadInput, Diverged
+
+if TYPE_CHECKING:
+    from splitleak.contract import Task
+
+PSNR_CAP = 100.0  # dB: what an exact copy counts as; its own value would be infinite and swallow the mean
+SLOW_DTW = 100  # records, where dtaidistance has no C library and one record takes 0.1 s
+CHUNK = 64  # records held in float64 at a time
+NOTHING = "the floor's guess is already perfect on these targets: there is nothing to reconstruct"
+
+
+@dataclass(frozen=True)
+class PerTarget:
+    """What each target adds to a mean score: the advantage can be taken of any resample of the targets."""
+
+    mine: Tensor  # (N,) squared error, hit or overlap of the guess
+    floor: Tensor  # (N,) the same of the floor's guess
+    best: float  # a perfect guess: 0 for an error, 1 for a hit
+
+    def advantage(self) -> float:
+        """(mine - floor) / (best - floor) of the means, so written that the floor's own guess gets exactly 0."""
+        floor = float(self.floor.mean())
+        if floor == self.best:
+            raise BadInput(NOTHING)
+        return 1 - (self.best - float(self.mine.mean())) / (self.best - floor)
+
+
+# Main entry points, one a goal and task -----------------------------------------------------------
+
+
+def inputs(guess: Tensor, truth: Tensor, floor_guess: Tensor, in_range: tuple[float, float]) -> dict[str, float]:
+    """INPUTS: guess, truth (N, *in), floor_guess the same or one record; signals (C, L) also get dcor and dtw.
+
+    mse: mean over targets of a record's own. psnr: dB, mean over records, each at most PSNR_CAP (an exact copy).
+    dtw: the square root of the summed squared differences along the warping path, divided by the length L.
+    """
+    guess, truth, floor_guess = _plain(guess), _plain(truth), _plain(floor_guess)
+    _check_range(truth, in_range, "truth", BadInput)
+    _check_range(guess, in_range, "guess", BadGuess)
+    per = errors(guess, truth, floor_guess)
+    low, span = in_range[0], in_range[1] - in_range[0]
+    psnr = 10 * torch.log10(span**2 / per.mine)
+    result = {
+        "advantage": per.advantage(),
+        "mse": float(per.mine.mean()),
+        "mse_floor": float(per.floor.mean()),
+        "psnr": float(psnr.clamp(max=PSNR_CAP).mean()),
+        "reid_top1": reid_top1(guess, truth),
+    }
+    if truth.dim() > 2:
+        result["ssim"] = ssim((guess - low) / span, (truth - low) / span)
+    if truth.dim() == 3:
+        result["dtw"] = dtw(guess, truth)
+        if len(truth) > 3:
+            result["dcor"] = distance_correlation(guess, truth)
+    return _finite(result)
+
+
+def classes(scores: Tensor, labels: Tensor, floor_label: int) -> dict[str, float]:
+    """LABELS of classes: scores (N, K), labels (N,); floor_label is the auxiliary set's majority class."""
+    per = hits(scores, labels, floor_label)
+    result = {
+        "label_accuracy": float(per.mine.mean()),
+        "floor": float(per.floor.mean()),
+        "advantage": per.advantage(),
+    }
+    if scores.shape[1] == 2:
+        result["auc"] = auc(scores[:, 1] - scores[:, 0], labels)
+        result["signed_auc"] = 2 * result["auc"] - 1
+    return _finite(result)
+
+
+def masks(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> dict[str, float]:
+    """LABELS of masks, cut at 0.5: probabilities, truth (N, 1, H, W); floor_mask the auxiliary mean mask."""
+    per = overlaps(probabilities, truth, floor_mask)
+    guessed, true = _plain(probabilities).flatten(1) > 0.5, _plain(truth).flatten(1) > 0.5
+    return _finite(
+        {
+            "iou": float(per.mine.mean()),
+            "floor": float(per.floor.mean()),
+            "advantage": per.advantage(),
+            "dice": float((2 * per.mine / (1 + per.mine)).mean()),  # the same overlap on another scale
+            "pixel_accuracy": float((guessed == true).double().mean()),
+        }
+    )
+
+
+def values(guess: Tensor, truth: Tensor, floor: Tensor) -> dict[str, float]:
+    """LABELS of values: guess, truth (N, D); floor (N, D) or the auxiliary mean (D,)."""
+    per = errors(guess, truth, floor)
+    means = {"mse": float(per.mine.mean()), "mse_floor": float(per.floor.mean())}
+    return _finite({**means, "advantage": per.advantage()})
+
+
+def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
+    """MEMBERSHIP and PROPERTY: guess (N,) higher for yes, truth (N,) 0 or 1; the floor is a coin."""
+    area = auc(guess, truth)
+    return _finite({"auc": area, "advantage": 2 * area - 1, "tpr_at_1fpr": tpr_at_fpr(guess, truth, 0.01)})
+
+
+def utility(prediction: Tensor, y: Tensor, task: Task) -> tuple[str, float]:
+    """What the victim is good for, higher is better in every task: accuracy, iou of mask logits, or r2.
+
+    r2 and not the mse, which would turn around the sign of every drop and has the unit of y squared.
+    """
+    prediction, y = _plain(prediction), _plain(y)
+    if not prediction.isfinite().all():
+        raise Diverged("the model predicts numbers that are not finite")
+    if task.kind == "classes":
+        return "accuracy", float(_hit(prediction, y).mean())
+    if task.kind == "mask":
+        return "iou", float(_iou(prediction > 0, y > 0.5).mean())
+    return "r2", errors(prediction, y, y.double().mean(0)).advantage()
+
+
+# Per target, and how sure the mean over targets is ------------------------------------------------
+
+
+def errors(guess: Tensor, truth: Tensor, floor: Tensor) -> PerTarget:
+    """A record's mean squared error; guess, truth (N, ...), floor the same or without the N."""
+    guess, truth, floor = _checked(guess, truth), _plain(truth), _plain(floor)
+    if not truth.isfinite().all() or not floor.isfinite().all():
+        raise BadInput("truth and floor must be finite numbers")
+    return PerTarget(_record_mse(guess, truth), _record_mse(floor.expand_as(truth), truth), 0)
+
+
+def hits(scores: Tensor, labels: Tensor, floor_label: int) -> PerTarget:
+    """Whether the best score is the label's; K classes tied for best count 1 / K, as if drawn among them."""
+    scores, labels = _plain(scores), _plain(labels)
+    if scores.dim() != 2 or scores.shape[:1] != labels.shape or not len(labels):
+        raise BadGuess(f"guess has shape {tuple(scores.shape)}, must be (N, K) for labels {tuple(labels.shape)}")
+    _check_finite(scores)
+    if labels.is_floating_point() or labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise BadInput(f"labels must be integers in 0..{scores.shape[1] - 1}")
+    return PerTarget(_hit(scores, labels), (labels == floor_label).double(), 1)
+
+
+def overlaps(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> PerTarget:
+    """A record's intersection over union at 0.5; 1 where guess and truth are both empty."""
+    probabilities, truth, floor_mask = _checked(probabilities, truth), _plain(truth), _plain(floor_mask)
+    _check_range(probabilities, (0, 1), "guess", BadGuess)
+    _check_range(floor_mask, (0, 1), "floor", BadInput)
+    if not ((truth == 0) | (truth == 1)).all():
+        raise BadInput("truth: masks must be 0 or 1")
+    cut = truth > 0.5
+    return PerTarget(_iou(probabilities > 0.5, cut), _iou((floor_mask > 0.5).expand_as(cut), cut), 1)
+
+
+def placements(guess: Tensor, truth: Tensor) -> PerTarget:
+    """A target's pull on the AUC (DeLong et al. 1988), their mean; guess (N,), truth (N,) 0 or 1."""
+    place, positive = _place(guess, truth)
+    area = place[positive].mean()
+    share = np.where(positive, positive.mean(), 1 - positive.mean())
+    mine = torch.from_numpy(area + (place - area) / share)
+    return PerTarget(mine, torch.full_like(mine, 0.5), 1)
+
+
+def bootstrap_ci(per: PerTarget, generator: np.random.Generator, resamples: int = 1000) -> float:
+    """Half-width of the 95 % percentile interval of the advantage, when the N targets are drawn again.
+
+    Resamples in which the floor is perfect have no advantage and are left out.
+    """
+    n = len(per.mine)
+    if n < 2:
+        raise BadInput("a bootstrap interval needs at least 2 targets")
+    index = generator.integers(n, size=(resamples, n), dtype=np.int32)
+    mine = per.mine.numpy()[index].mean(1)
+    floor = per.floor.numpy()[index].mean(1)
+    good = floor != per.best
+    if not good.any():
+        raise BadInput(NOTHING)
+    low, high = np.quantile(1 - (per.best - mine[good]) / (per.best - floor[good]), (0.025, 0.975))
+    return float(high - low) / 2
+
+
+def permutation_p(
+    score: Callable[[Tensor, Tensor], float],
+    guess: Tensor,
+    truth: Tensor,
+    generator: np.random.Generator,
+    n: int = 999,
+) -> float:
+    """How often guesses dealt to other targets score as high: (1 + count) / (1 + n); small: they fit their own."""
+    guess, truth = _plain(guess), _plain(truth)
+    real = float(score(guess, truth)) - 1e-12  # sums in another order differ in the last digit
+    if not math.isfinite(real):
+        raise BadGuess("the score is not a finite number")
+    deals = (torch.from_numpy(generator.permutation(len(truth))) for _ in range(n))
+    return (1 + sum(float(score(guess, truth[deal])) >= real for deal in deals)) / (1 + n)
+
+
+# Single metrics -----------------------------------------------------------------------------------
+
+
+def auc(guess: Tensor, truth: Tensor) -> float:
+    """Probability that a random yes scores above a random no, a tie counting half; guess, truth (N,)."""
+    place, positive = _place(guess, truth)
+    return float(place[positive].mean())
+
+
+def tpr_at_fpr(guess: Tensor, truth: Tensor, fpr: float) -> float:
+    """Share of yes above the lowest threshold that at most `fpr` of the no exceed; guess, truth (N,)."""
+    score, positive = _yes_no(guess, truth)
+    no = np.sort(score[~positive])[::-1]
+    return float((score[positive] > no[int(fpr * len(no) + 1e-9)]).mean())
+
+
+def reid_top1(guess: Tensor, truth: Tensor) -> float:
+    """Share of guesses nearer to their own truth than to any other; a tie fails, but for an exact copy.
+
+    guess, truth (N, ...); squared distance, as |t|^2 - 2 g.t around the mean truth, in slices of the record.
+    """
+    guess, truth = _checked(guess, truth).flatten(1), _plain(truth).flatten(1)
+    distance = torch.zeros(len(truth), len(truth), dtype=torch.float64)  # (N guesses, N truths), less |g|^2
+    for g, t in zip(torch.split(guess, 4096, 1), torch.split(truth, 4096, 1), strict=True):
+        centre = t.double().mean(0)
+        g, t = g - centre, t - centre
+        distance += t.square().sum(1) - 2 * g @ t.T
+    slack = 1e-10 * float(distance.abs().mean())  # far above rounding, far below any real difference
+    own = distance.diagonal().clone()
+    nearest = own < distance.fill_diagonal_(math.inf).amin(1) - slack
+    return float((nearest | (guess == truth).all(1)).double().mean())
+
+
+def ssim(guess: Tensor, truth: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) of records (N, C, L) or (N, C, H, W) in 0..1, mean over all.
+
+    Gaussian window of sigma 1.5 and 11 taps, cut to the record where that is smaller. The same number as skimage's
+    structural_similarity with gaussian_weights and without use_sample_covariance, but for whole batches: the blur
+    is a matrix product along each axis.
+    """
+    sides = truth.shape[2:]
+    margin = min(5, (min(sides) - 1) // 2)  # left out at each edge, where the window would stick out
+    blurs = [_blur(side, margin) for side in sides]
+    total = 0.0
+    for g, t in zip(torch.split(guess, CHUNK), torch.split(truth, CHUNK), strict=True):
+        total += float(_ssim_map(g.double(), t.double(), blurs).flatten(1).mean(1).sum())
+    return total / len(truth)
+
+
+def dtw(guess: Tensor, truth: Tensor) -> float:
+    """Dynamic time warping distance of signals (N, C, L) by length L, channels warped together; mean over N."""
+    from dtaidistance import dtw as one
+    from dtaidistance import dtw_ndim as many
+
+    fast = one.dtw_cc is not None
+    count = len(truth) if fast else min(len(truth), SLOW_DTW)
+    pairs = [_plain(t)[:count].double().transpose(1, 2).contiguous().numpy() for t in (guess, truth)]
+    if truth.shape[1] == 1:
+        pairs, distance = [p[..., 0] for p in pairs], one.distance_fast if fast else one.distance
+    else:
+        distance = many.distance_fast if fast else many.distance
+    # Pruning, the fast version's default, answers inf where the straight path is the best and rounding hides it.
+    distances = [distance(g, t, use_pruning=False) for g, t in zip(*pairs, strict=True)]
+    return float(np.mean(distances)) / truth.shape[2]
+
+
+def distance_correlation(x: Tensor, y: Tensor) -> float:
+    """Bias-corrected squared distance correlation (Székely & Rizzo 2013): near 0 for unrelated x, y (N, ...).
+
+    Written out, because `import dcor` compiles for 10 s in every process; the same number as
+    dcor.u_distance_correlation_sqr, 0 too where one side never varies. Needs N > 3.
+    """
+    a, b = _u_centred(x), _u_centred(y)
+    scale = math.sqrt(float(a.square().sum()) * float(b.square().sum()))
+    return float((a * b).sum()) / scale if scale > 0 else 0.0
+
+
+# Parts --------------------------------------------------------------------------------------------
+
+
+def _record_mse(a: Tensor, b: Tensor) -> Tensor:
+    chunks = zip(torch.split(a, CHUNK), torch.split(b, CHUNK), strict=True)
+    return torch.cat([(p.double() - q.double()).square().flatten(1).mean(1) for p, q in chunks])
+
+
+def _hit(scores: Tensor, labels: Tensor) -> Tensor:
+    best = scores == scores.amax(1, keepdim=True)  # (N, K)
+    return best.gather(1, labels.long()[:, None])[:, 0].double() / best.sum(1)
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    a, b = a.flatten(1), b.flatten(1)
+    union = (a | b).sum(1).double()
+    return torch.where(union == 0, 1.0, (a & b).sum(1) / union.clamp(min=1))
+
+
+def _yes_no(guess: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    score, positive = _checked(guess, truth).double().numpy(), _plain(truth).numpy() == 1
+    no = _plain(truth).numpy() == 0
+    if score.ndim != 1 or not (positive | no).all() or not positive.any() or not no.any():
+        raise BadInput("truth must be (N,) of 0 and 1 with at least one of each")
+    return score, positive
+
+
+def _place(guess: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the other class that a target is on the right side of, ties half; and who is a yes: (N,) each."""
+    score, positive = _yes_no(guess, truth)
+    place = np.empty(len(score))
+    for own in (positive, ~positive):
+        other, mine = np.sort(score[~own]), score[own]
+        below = np.searchsorted(other, mine, "left") + np.searchsorted(other, mine, "right")
+        place[own] = below / (2 * len(other))
+    return np.where(positive, place, 1 - place), positive
+
+
+def _blur(side: int, margin: int) -> Tensor:
+    """The Gaussian filter of an axis as a matrix (side - 2 margin, side), reflecting at the edges."""
+    from scipy.ndimage import gaussian_filter1d
+
+    whole = gaussian_filter1d(np.eye(side), 1.5, axis=0, truncate=3.5, mode="reflect")
+    return torch.from_numpy(whole[margin : side - margin])
+
+
+def _ssim_map(g: Tensor, t: Tensor, blurs: list[Tensor]) -> Tensor:
+    def mean(x: Tensor) -> Tensor:
+        x = x @ blurs[-1].T
+        return x if len(blurs) == 1 else blurs[0] @ x
+
+    mu_g, mu_t = mean(g), mean(t)
+    var_g, var_t, both = mean(g * g) - mu_g**2, mean(t * t) - mu_t**2, mean(g * t) - mu_g * mu_t
+    c1, c2 = 0.01**2, 0.03**2
+    light = (2 * mu_g * mu_t + c1) / (mu_g**2 + mu_t**2 + c1)
+    return light * (2 * both + c2) / (var_g + var_t + c2)
+
+
+def _u_centred(x: Tensor) -> Tensor:
+    flat = _plain(x).double().flatten(1)
+    n = len(flat)
+    a = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")  # (N, N)
+    row = a.sum(1) / (n - 2)
+    a = a - row - row[:, None] + a.sum() / ((n - 1) * (n - 2))
+    return a.fill_diagonal_(0)
+
+
+def _plain(x: Tensor) -> Tensor:
+    return x.detach().cpu()
+
+
+def _checked(guess: Tensor, truth: Tensor) -> Tensor:
+    guess = _plain(guess)
+    if guess.shape != truth.shape or not len(truth):
+        raise BadGuess(f"guess has shape {tuple(guess.shape)}, must be {tuple(truth.shape)} and not empty")
+    _check_finite(guess)
+    return guess
+
+
+def _check_finite(guess: Tensor) -> None:
+    if not guess.isfinite().all():
+        raise BadGuess("guess has numbers that are not finite")
+
+
+def _check_range(x: Tensor, in_range: tuple[float, float], who: str, error: type[Exception]) -> None:
+    low, high = in_range
+    slack = 1e-6 * (high - low)
+    if not len(x):
+        raise error(f"{who} is empty")
+    least, most = float(x.min()), float(x.max())
+    if not (low - slack <= least and most <= high + slack):  # so written that NaN fails too
+        raise error(f"{who} must lie in {low:g}..{high:g}, has {least:g}..{most:g}")
+
+
+def _finite(result: dict[str, float]) -> dict[str, float]:
+    bad = [name for name, value in result.items() if not math.isfinite(value)]
+    if bad:
+        raise ValueError(f"metrics {', '.join(bad)} are not finite numbers")
+    return result

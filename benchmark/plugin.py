@@ -1,0 +1,49 @@
+"""A plug-in is a frozen dataclass in a file of its own; the file's name is its key, its fields its parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
+
+
+class Plugin:
+    """Base of attacks, defences, models and datasets: configuration that prints as it is written in a matrix."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    shows_all: ClassVar[bool] = False  # print every parameter, not only those that differ from their default
+
+    @property
+    def name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
+
+    def parameters(self) -> dict[str, Any]:
+        """All fields with their values as plain data, defaults filled in."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {f.name: _plain(getattr(self, f.name)) for f in fields if f.init}
+
+    def __str__(self) -> str:
+        return show(type(self), self.name, self.parameters())
+
+
+def show(cls: type[Plugin], name: str, parameters: dict[str, Any]) -> str:
+    """`laplace_range(epsilon=5)`: the name and what was chosen."""
+    chosen = {k: v for k, v in parameters.items() if cls.shows_all or v != defaults(cls).get(k)}
+    inside = ", ".join(f"{k}={_short(v)}" for k, v in chosen.items())
+    return f"{name}({inside})" if inside else name
+
+
+def defaults(cls: type[Plugin]) -> dict[str, Any]:
+    """The default of every field that has one."""
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    return {f.name: _plain(f.default) for f in fields if f.default is not dataclasses.MISSING}
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

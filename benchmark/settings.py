@@ -1,0 +1,45 @@
+"""The sections of a matrix beside its axes: how the victim is trained and how an attack is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Train:
+    """`[train]`: one optimiser a party, all with the same settings."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    epochs: Positive = 20
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
+    schedule: Literal["constant", "cosine"] = "constant"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """`[evaluate]`: whose records are attacked, how many, and how many hints a class a label attack gets."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    targets: Annotated[int, Field(ge=2)] = 1000
+    whose: Literal["train", "test"] = "train"  # of test records no gradient and no label crosses
+    hints: Positive = 1  # a class
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The `clients` axis: how many, and whether they take turns or average."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    n: Positive = 1
+    mode: Literal["sequential", "parallel"] = "sequential"
+
+    def __str__(self) -> str:
+        return "1" if self.n == 1 else f"{self.n} {self.mode}"

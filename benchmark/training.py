@@ -1,0 +1,261 @@
+"""The split loop: one batch is one exchange at the cut, and training is an iterator of such steps.
+
+An attack pulls it, or the harness drains it; no callbacks, no state machine. Sources: Gupta & Raskar 2018 (vanilla
+and u-shaped split learning); Thapa et al. 2022, SplitFed-V2 (`parallel`).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from splitleak.contract import Grant, Hooks, Parameters, Records, Task
+from splitleak.errors import Detected, Diverged
+from splitleak.settings import Clients, Train
+from splitleak.split import Split
+from splitleak.view import Step
+
+
+@dataclass
+class Exchange:
+    """What crossed the cut for one batch, and the client's ends of the graph that wait for the gradient."""
+
+    wire: dict[str, Tensor]  # smashed, gradient and, where they cross, labels, features, gradient_features
+    loss: Tensor
+    y: Tensor
+    ends: list[Tensor]  # [z as sent, *kept, penalty]
+    gradients: list[Tensor | None]  # for these ends; the first is what the server sent back
+    x: Tensor
+
+
+def exchange(split: Split, live: Hooks, task: Task, x: Tensor, y: Tensor, reduction: str = "mean") -> Exchange:
+    """One batch up and its gradient down: fills the gradients of top and head, leaves the bottom's to `finish`."""
+    x, y = live.batch(x, y)
+    z, kept = split.bottom(x)
+    sent = live.smash(z)
+    penalty = live.penalty(x, z, sent, y)
+    up = sent.detach().requires_grad_()
+    wire = {"smashed": up}
+    kept_gradients: list[Tensor | None] = []
+    if split.head is None:
+        loss = task.loss(split.top(up), y, reduction)
+        loss.backward()
+        gradient = live.gradient(_grad(up), y)
+        wire["labels"] = y
+    else:
+        features = split.top(up)
+        down, leaves = features.detach().requires_grad_(), tuple(k.detach().requires_grad_() for k in kept)
+        loss = task.loss(split.head(down, leaves), y, reduction)
+        loss.backward()
+        wire["features"], wire["gradient_features"] = down, live.gradient(_grad(down), y)
+        kept_gradients = [leaf.grad for leaf in leaves]
+        features.backward(wire["gradient_features"])
+        gradient = _grad(up)
+    wire["gradient"] = gradient
+    ends, gradients = [sent, *kept], [gradient, *kept_gradients]
+    if penalty is not None:
+        ends, gradients = [*ends, penalty], [*gradients, torch.ones_like(penalty)]
+    return Exchange({name: t.detach() for name, t in wire.items()}, loss.detach(), y, ends, gradients, x)
+
+
+def finish(done: Exchange, answer: Tensor | None) -> None:
+    """The client's one backward over everything that it sent or kept: two calls would differ by rounding."""
+    gradients = done.gradients if answer is None else [answer, *done.gradients[1:]]
+    pairs = [(end, g) for end, g in zip(done.ends, gradients, strict=True) if g is not None and end.requires_grad]
+    if pairs:
+        torch.autograd.backward([end for end, _ in pairs], [g for _, g in pairs])
+
+
+def _grad(leaf: Tensor) -> Tensor:
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+
+
+class Party:
+    """A client: its own parts, its own optimiser, its own records and their order."""
+
+    def __init__(self, number: int, split: Split, records: Records, live: Hooks, settings: Train, seed: int) -> None:
+        self.number, self.split, self.records = number, split, records
+        self.optimizer = live.optimizer(split.client_parameters(), make_optimizer(settings))
+        self.order = torch.Generator().manual_seed(seed + number)
+        self.batch_size = settings.batch_size
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch over its records, in an order that depends on the seed alone."""
+        order = torch.randperm(len(self.records), generator=self.order).to(self.records.x.device)
+        for index in order.split(self.batch_size):
+            yield self.records.x[index], self.records.y[index]
+
+
+class Training:
+    """Training as an iterator of Steps; `split` holds the weights of this moment, the last client's or the average."""
+
+    def __init__(
+        self, split: Split, private: Records, task: Task, live: Hooks, settings: Train, clients: Clients, seed: int
+    ) -> None:
+        self.split, self.task, self.live, self.settings, self.clients = split, task, live, settings, clients
+        self.steps_done, self.detected_at = 0, -1
+        parts = divide(private, clients.n, seed)
+        splits = [split] if clients.n == 1 else [_client_copy(split) for _ in parts]
+        self.parties = [
+            Party(i, s, records, live, settings, seed) for i, (s, records) in enumerate(zip(splits, parts, strict=True))
+        ]
+        server = list(split.top.parameters())
+        self.server = make_optimizer(settings)(server) if server else None
+        self.current = self.parties[0]
+
+    def steps(self, grants: Grant, read: set[str], endless: bool = False) -> Iterator[Step]:
+        """Train for `epochs`, or until nobody pulls any more; a defence that raises Detected ends it."""
+        epoch = 0
+        for split in (self.split, *(p.split for p in self.parties)):
+            split.train()
+        try:
+            while endless or epoch < self.settings.epochs:
+                yield from self._epoch(epoch, grants, read)
+                epoch += 1
+        except Detected:
+            self.detected_at = self.steps_done
+        finally:
+            self.gather()
+            self.split.eval()
+
+    def _epoch(self, epoch: int, grants: Grant, read: set[str]) -> Iterator[Step]:
+        for optimizer in [*(p.optimizer for p in self.parties), *([self.server] if self.server else [])]:
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.lr * _factor(self.settings, epoch)
+        for index, (party, x, y) in enumerate(self._turns()):
+            yield from self._step(epoch, index, party, x, y, grants, read)
+        if self.clients.mode == "parallel" and self.clients.n > 1:
+            splits = [p.split for p in self.parties]
+            average(splits, splits, [len(p.records) for p in self.parties])
+
+    def _turns(self) -> Iterator[tuple[Party, Tensor, Tensor]]:
+        if self.clients.mode == "sequential":
+            for party in self.parties:
+                if self.clients.n > 1:  # weights and buffers are handed on, the optimiser's state is not
+                    load_client(party.split, self.parties[party.number - 1].split)
+                for x, y in party.batches():
+                    yield party, x, y
+            return
+        running = [(party, party.batches()) for party in self.parties]
+        while running:
+            for party, batches in list(running):
+                batch = next(batches, None)
+                if batch is None:
+                    running.remove((party, batches))
+                else:
+                    yield party, *batch
+
+    def _step(
+        self, epoch: int, index: int, party: Party, x: Tensor, y: Tensor, grants: Grant, read: set[str]
+    ) -> Iterator[Step]:
+        self.current = party
+        party.optimizer.zero_grad()
+        if self.server:
+            self.server.zero_grad()
+        done = exchange(party.split, self.live, self.task, x, y)
+        if not math.isfinite(done.loss.item()):
+            raise Diverged(f"the training loss is no number any more, at step {self.steps_done} (epoch {epoch})")
+        step = Step((epoch, index, party.number), done.wire, self.split.top, grants, read)
+        yield step
+        step.close()
+        self.live.inspect(done.wire["gradient"] if step.answer is None else step.answer, done.y)
+        if self.server:
+            self.server.step()
+        finish(done, step.answer)
+        party.optimizer.step()
+        self.live.observe(done.x, done.wire["smashed"])
+        self.steps_done += 1
+
+    def gather(self) -> None:
+        """Put into `split` what the client side is at this moment: who trains now, or the average."""
+        if self.clients.n == 1:
+            return
+        if self.clients.mode == "parallel":
+            average([self.split], [p.split for p in self.parties], [len(p.records) for p in self.parties])
+        else:
+            load_client(self.split, self.current.split)
+
+
+def train_whole(split: Split, private: Records, task: Task, settings: Train, seed: int) -> int:
+    """Protocol `central`: the model was never cut; one optimiser for everything. Returns the number of steps."""
+    party = Party(0, split, private, Hooks(), settings, seed)
+    optimizer = make_optimizer(settings)(split.parameters())
+    split.train()
+    steps = 0
+    for epoch in range(settings.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * _factor(settings, epoch)
+        for x, y in party.batches():
+            optimizer.zero_grad()
+            loss = task.loss(split(x), y)
+            if not math.isfinite(loss.item()):
+                raise Diverged(f"the training loss is no number any more, at step {steps} (epoch {epoch})")
+            loss.backward()
+            optimizer.step()
+            steps += 1
+    split.eval()
+    return steps
+
+
+def make_optimizer(settings: Train) -> Callable[[Parameters], torch.optim.Optimizer]:
+    """What makes the optimiser that `[train]` asks for; fused, because a split pays one step call per party."""
+    if settings.optimizer == "adam":
+        return lambda params: torch.optim.Adam(params, lr=settings.lr, fused=True)
+    return lambda params: torch.optim.SGD(params, lr=settings.lr, momentum=settings.momentum, fused=True)
+
+
+def _factor(settings: Train, epoch: int) -> float:
+    if settings.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * min(epoch, settings.epochs) / settings.epochs))
+
+
+def divide(records: Records, n: int, seed: int) -> list[Records]:
+    """Records in n parts: whole groups (patients) where known, largest first to the emptiest part; else evenly."""
+    if n == 1:
+        return [records]
+    generator = torch.Generator().manual_seed(seed)
+    if records.group is None:
+        order = torch.randperm(len(records), generator=generator)
+        return [records.take(part.to(records.x.device)) for part in order.tensor_split(n)]
+    groups, sizes = records.group.unique(return_counts=True)
+    owner, load = torch.zeros_like(groups), [0] * n
+    for i in sizes.argsort(descending=True, stable=True).tolist():
+        owner[i] = lightest = load.index(min(load))
+        load[lightest] += int(sizes[i])
+    whose = owner[torch.searchsorted(groups, records.group)]
+    return [records.take((whose == i).nonzero().flatten()) for i in range(n)]
+
+
+def _client_copy(split: Split) -> Split:
+    """A client of its own with the one shared top."""
+    return Split(copy.deepcopy(split.bottom), split.top, copy.deepcopy(split.head))
+
+
+def _client_tensors(split: Split) -> dict[str, Tensor]:
+    parts = {"bottom": split.bottom} | ({} if split.head is None else {"head": split.head})
+    return {f"{name}.{key}": t for name, part in parts.items() for key, t in part.state_dict().items()}
+
+
+@torch.no_grad()
+def load_client(to: Split, source: Split) -> None:
+    """Hand one client's weights and buffers to another, in place, so that optimisers keep their hold."""
+    if to is not source:
+        for mine, theirs in zip(_client_tensors(to).values(), _client_tensors(source).values(), strict=True):
+            mine.copy_(theirs)
+
+
+@torch.no_grad()
+def average(to: list[Split], splits: list[Split], sizes: list[int]) -> None:
+    """Give the clients in `to` the mean of all clients' weights and buffers, weighted by their records."""
+    share = [size / sum(sizes) for size in sizes]
+    for index, copies in enumerate(zip(*(_client_tensors(s).values() for s in splits), strict=True)):
+        mean = torch.stack([w * t.double() for w, t in zip(share, copies, strict=True)]).sum(0)
+        for split in to:
+            mine = list(_client_tensors(split).values())[index]
+            mine.copy_(mean.to(mine.dtype))

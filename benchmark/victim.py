@@ -1,0 +1,227 @@
+"""A victim: a split trained under a defence, and the channel through which the world sees it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from splitleak import metrics, plugins
+from splitleak.cell import Cell
+from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Parameters, Protocol, Records
+from splitleak.seeds import Stream, seed_for
+from splitleak.split import Split
+from splitleak.training import Training, exchange, train_whole
+
+
+@dataclass
+class Victim:
+    """A network, the live defence around it, and who holds which records."""
+
+    cell: Cell
+    data: Data
+    split: Split
+    live: Hooks
+    defense: Defense
+
+    @property
+    def protocol(self) -> Protocol:
+        return self.cell.protocol
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything learned: the split's and, if it has any, the live defence's."""
+        parts = {"split": cast(nn.Module, self.split)}
+        if isinstance(self.live, nn.Module):
+            parts["defense"] = self.live
+        return {f"{part}.{name}": t for part, module in parts.items() for name, t in module.state_dict().items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        mine = self.tensors()
+        if mine.keys() != tensors.keys():
+            raise ValueError("the kept victim has other tensors than this network")
+        with torch.no_grad():
+            for name, t in mine.items():
+                t.copy_(tensors[name])
+        self.split.eval()
+
+    def fingerprint(self) -> str:
+        """A hash of all weights: two victims with the same one are bit-identical."""
+        whole = hashlib.sha256()
+        for name, t in sorted(self.tensors().items()):
+            whole.update(name.encode())
+            whole.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return whole.hexdigest()[:16]
+
+
+def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hooks] | None = None) -> Victim:
+    """An untrained victim: its weights depend on dataset, model and seed, never on the defence or the cut."""
+    model = cast(Model, plugins.make("model", cell.model, base))
+    defense = cast(Defense, plugins.make("defense", cell.defense, base))
+    cut = model.cuts("vanilla")[0] if cell.cut is None else cell.cut
+    with Stream(axis_seed("init", cell)):
+        split = model.split(data.in_shape, data.task, cut, cell.protocol)
+        split = defense.shape(split).to(data.private.x.device)
+        live = defense.begin(split, axis_seed("defense", cell))
+    if isinstance(live, nn.Module):
+        live.to(data.private.x.device)
+    if wrap is not None:
+        live = wrap(live, split)
+    return Victim(cell, data, split, live, defense)
+
+
+def axis_seed(role: str, cell: Cell) -> int:
+    """Seeds name dataset, model and seed: rows that differ only in the defence share order, targets and weights."""
+    return seed_for(role, cell.dataset, cell.model, cell.seed)
+
+
+def training(victim: Victim) -> Training:
+    cell = victim.cell
+    return Training(
+        victim.split, victim.data.private, victim.data.task, victim.live, cell.train, cell.clients,
+        axis_seed("order", cell) % 2**62,
+    )  # fmt: skip
+
+
+def train(victim: Victim) -> dict[str, Any]:
+    """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection."""
+    start, detected = time.perf_counter(), -1
+    with Stream(axis_seed("training", victim.cell)):
+        if victim.protocol == "central":
+            steps = train_whole(
+                victim.split, victim.data.private, victim.data.task, victim.cell.train,
+                axis_seed("order", victim.cell) % 2**62,
+            )  # fmt: skip
+        else:
+            running = training(victim)
+            for _ in running.steps(Grant(0), set()):
+                pass
+            steps, detected = running.steps_done, running.detected_at
+    return {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
+
+
+def utility(victim: Victim) -> tuple[str, float]:
+    """Test accuracy (or what the task has) with the defence active, in batches of the training's size."""
+    test = victim.data.test
+    with Stream(axis_seed("utility", victim.cell)), torch.no_grad():
+        parts = []
+        for index, n in filled(len(test), victim.cell.train.batch_size):
+            z, kept = victim.split.bottom(test.x[index])
+            out = victim.split.top(z if victim.protocol == "central" else victim.live.smash(z))
+            parts.append((out if victim.split.head is None else victim.split.head(out, kept))[:n])
+    return metrics.utility(torch.cat(parts), test.y, victim.data.task)
+
+
+def utility_floor(victim: Victim) -> float:
+    """The utility of a constant answer: the majority class, the mean mask, the mean value."""
+    private, test, task = victim.data.private, victim.data.test, victim.data.task
+    if task.kind == "classes":
+        constant = torch.nn.functional.one_hot(private.y.bincount(minlength=task.size).argmax(), task.size).float()
+    else:
+        constant = private.y.float().mean(0) - (0.5 if task.kind == "mask" else 0.0)  # a mask's logit: above 0 is in
+    return metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]
+
+
+def release(victim: Victim, records: Records, stream: Stream, live: Hooks | None = None) -> dict[str, Tensor]:
+    """What crosses once more for these records after training: eval mode, no update, each record's own gradient.
+
+    Batches are always full (the last one is filled up from the start): a noise scale read from a batch of one is zero.
+    """
+    live = live or victim.live
+    parts: dict[str, list[Tensor]] = {}
+    with stream:
+        for index, n in filled(len(records), victim.cell.train.batch_size):
+            done = exchange(victim.split, live, victim.data.task, records.x[index], records.y[index], "sum")
+            for name, t in done.wire.items():
+                parts.setdefault(name, []).append(t[:n])
+    victim.split.zero_grad()
+    return {name: torch.cat(ts) for name, ts in parts.items()}
+
+
+@torch.no_grad()
+def send(victim: Victim, x: Tensor, filler: Tensor, live: Hooks | None = None) -> Tensor:
+    """x (B, *in) -> (B, *cut) as the client would send it; a small batch is filled up with other records."""
+    live, size = live or victim.live, victim.cell.train.batch_size
+    whole = torch.cat([x, filler[: (-len(x)) % size]])
+    missing = (-len(whole)) % size
+    if missing:  # fewer fillers than needed: repeat the batch itself
+        whole = torch.cat([whole, whole[torch.arange(missing, device=x.device) % len(whole)]])
+    return torch.cat([live.smash(victim.split.bottom(part)[0]) for part in whole.split(size)])[: len(x)]
+
+
+def filled(n: int, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Batches of exactly `size` indices that cover 0..n-1, with how many of each count."""
+    for start in range(0, n, size):
+        index = torch.arange(start, start + size) % n
+        yield index, min(size, n - start)
+
+
+def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
+    """What a victim's weights came from beside its cell: source files, records, torch. Other ones: train again."""
+    here = Path(__file__).parent
+    kinds: tuple[plugins.Kind, ...] = ("dataset", "model", "defense")
+    specs = (cell.dataset, cell.model, cell.defense)
+    own = {kind: plugins.file_hash(plugins.find(kind, s["name"], base)) for kind, s in zip(kinds, specs, strict=True)}
+    core = {name: plugins.hash_of(here / f"{name}.py") for name in ("training", "victim", "nouns", "split", "seeds")}
+    return own | core | {"data": data_digest(data), "torch": torch.__version__, "device": data.private.x.device.type}
+
+
+def data_digest(data: Data) -> str:
+    """A hash of all records: other files under the same name make another victim."""
+    whole = hashlib.sha256()
+    for part in (data.private, data.aux, data.test):
+        for t in (part.x, part.y):
+            whole.update(t.cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()[:16]
+
+
+def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
+    return cast(Dataset, plugins.make("dataset", cell.dataset, base)).load().to(device)
+
+
+def wire_bytes(victim: Victim) -> tuple[int, int]:
+    """Bytes up and down for one record in training, from the shapes of what crosses."""
+    if victim.protocol == "central":
+        return 0, 0
+    batch = victim.data.private.take(torch.arange(2))
+    with Stream(0):
+        wire = exchange(copy.deepcopy(victim.split), victim.live, victim.data.task, batch.x, batch.y).wire
+    size = {name: t[0].numel() * t.element_size() for name, t in wire.items()}
+    up = sum(size.get(name, 0) for name in ("smashed", "labels", "gradient_features"))
+    return up, sum(size.get(name, 0) for name in ("gradient", "features"))
+
+
+class NullChannel(Hooks):
+    """The same channel without information: noise of the right shape and scale for every message about a record."""
+
+    def __init__(self, live: Hooks, split: Split, reference: Tensor) -> None:
+        self.live = live
+        with torch.no_grad():
+            z = live.smash(split.bottom(reference)[0])
+        self.mean, self.std = z.mean(0), z.std(0)
+
+    def smash(self, z: Tensor) -> Tensor:
+        return self.mean + self.std * torch.randn_like(z)
+
+    def gradient(self, g: Tensor, y: Tensor) -> Tensor:
+        return g.std() * torch.randn_like(g)
+
+    def optimizer(
+        self, params: Parameters, make: Callable[[Parameters], torch.optim.Optimizer]
+    ) -> torch.optim.Optimizer:
+        return self.live.optimizer(params, make)
+
+    def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.live.batch(x, y)
+
+    def penalty(self, x: Tensor, z: Tensor, sent: Tensor, y: Tensor) -> Tensor | None:
+        return self.live.penalty(x, z, sent, y)
+
+    def observe(self, x: Tensor, sent: Tensor) -> None:
+        self.live.observe(x, sent)
