@@ -23,7 +23,9 @@ def checked(data: Data, who: str) -> Data:
         if part.x.min() < low or part.x.max() > high:
             raise BadInput(f"{who}: {name} part has values outside {data.in_range}: clamp them on loading")
         if data.task.kind == "classes" and (missing := _missing(part.y, data.task.size)):
-            raise BadInput(f"{who}: {name} part has no record of class {', '.join(map(str, missing))}")
+            raise BadInput(
+                f"{who}: {name} part has no record of class {', '.join(map(str, missing))} (of 0..{data.task.size - 1})"
+            )
     _separate(parts, data.flags, who)
     return data
 

@@ -52,8 +52,8 @@ def against_rest(data: Data, positive: Beat | None) -> Data:
     if positive is None:
         return data
     k = BEATS.index(positive)
-    parts = [replace(part, y=(part.y == k).long()) for part in (data.private, data.aux, data.test)]
-    return Data(*parts, Task("classes", 2), data.in_range, data.flags)
+    private, aux, test = (replace(part, y=(part.y == k).long()) for part in (data.private, data.aux, data.test))
+    return replace(data, private=private, aux=aux, test=test, task=Task("classes", 2))
 
 
 def _clean(train: Records, test: Records, who: str) -> Data:
@@ -69,16 +69,15 @@ def _reference(train: Records, test: Records, who: str) -> Data:
 
 def _patients(train: Records, test: Records, who: str) -> Data:
     if train.group is None or test.group is None:
-        raise BadInput(
-            f"{who}: split 'patients' needs the keys record_train and record_test, which are not in the files"
-        )
+        raise BadInput(f"{who}: split 'patients' needs record_train and record_test, which are not in these files")
     both = [torch.cat([getattr(train, name), getattr(test, name)]) for name in ("x", "y", "id", "group")]
     pool = _once(Records(*both))
     people, person = np.unique(both[3][_first(both[2])].numpy(), return_inverse=True)
     counts = np.zeros((len(people), len(BEATS)))
     np.add.at(counts, (person, pool.y.numpy()), 1)
     part = _deal(counts, who)[person]
-    return Data(*(pool.take(torch.from_numpy(np.flatnonzero(part == p))) for p in range(3)), TASK, RANGE)
+    private, aux, rest = (pool.take(torch.from_numpy(np.flatnonzero(part == p))) for p in range(3))
+    return Data(private, aux, rest, TASK, RANGE)
 
 
 def _deal(counts: Array, who: str) -> Array:
@@ -93,7 +92,8 @@ def _deal(counts: Array, who: str) -> Array:
     score = np.abs(held / np.maximum(counts.sum(0), 1) - np.array(SHARES)[:, None]).sum((1, 2))
     legal = (held > 0).all((1, 2))
     if not legal.any():
-        raise BadInput(f"{who}: too few patients to put every class into every part; take split 'clean'")
+        told = f"beats a class: {counts.sum(0).astype(int).tolist()}"
+        raise BadInput(f"{who}: {len(counts)} patients do not go into parts that all have every class; {told}")
     return np.asarray(deals[np.where(legal, score, np.inf).argmin()])
 
 

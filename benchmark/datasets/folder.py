@@ -34,6 +34,8 @@ def folders() -> list[Path]:
 
 def hdf5(file: Path, ending: str, keys: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Array]:
     """The arrays `<key><ending>` of an HDF5 file, numbers only, by their key."""
+    if not file.is_file():
+        raise NotAtHand(f"{file}: no such file")
     try:
         with h5py.File(file, "r") as opened:
             there = {k: v for k, v in opened.items() if isinstance(v, h5py.Dataset) and v.dtype.kind in "fiu"}
@@ -41,5 +43,5 @@ def hdf5(file: Path, ending: str, keys: tuple[str, ...], optional: tuple[str, ..
                 listed = ", ".join(opened) or "nothing"
                 raise BadInput(f"{file}: no array of numbers {' and no '.join(missing)} in it; there is: {listed}")
             return {k: np.asarray(there[k + ending][()]) for k in (*keys, *optional) if k + ending in there}
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
         raise BadInput(f"{file}: not a readable HDF5 file ({' '.join(str(error).split())})") from error
