@@ -49,7 +49,7 @@ def run(
         todo = runner.plan(whole, worker)
         cells = [cell for waiting in todo.waiting.values() for cell in waiting] + todo.ready
         verify(cells, worker)
-        _do(todo, worker, min(workers, max(1, todo.jobs)), progress)
+        _do(todo, worker, workers, progress)
         for warning in worker.store.warnings:
             say(warning)
         records = [worker.store.record(cell.key) for cell in whole.cells]
@@ -75,7 +75,13 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
     for cell in {str(c.dataset): c for c in cells}.values():
         data = worker.data(cell)
         for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
-            victim.fresh(one, data, worker.base).split.shapes(data.in_shape)
+            try:
+                victim.fresh(one, data, worker.base).split.shapes(data.in_shape)
+            except BadInput:
+                raise
+            except Exception as error:  # the network of an outside plug-in that does not take these records
+                who = f"model '{one.model['name']}', cut {one.cut}, protocol '{one.protocol}'"
+                raise BadInput(f"{who}: records {data.in_shape} do not pass: {error}") from error
 
 
 def select(matrix: Matrix, only: Sequence[str]) -> Matrix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from splitleak import __version__
 from splitleak.errors import BadInput
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
 MatrixName = Annotated[str, typer.Argument(metavar="MATRIX", help="A TOML file, or the name of a matrix that ships.")]
 
 
@@ -28,8 +29,9 @@ def run(
 
     folder = out or Path("runs") / Path(matrix).stem
     records = api.run(
-        matrix, folder, workers=workers or api.cores(), device=device, only=only or (), progress=True, say=tell
-    )
+        matrix, folder, workers=api.cores() if workers is None else workers, device=device, only=only or (),
+        progress=True, say=tell,
+    )  # fmt: skip
     table = api.leaderboard(records)
     show.write_csv(table, folder / "leaderboard.csv")
     typer.echo(show.table(table))
@@ -102,10 +104,14 @@ def tell(line: str) -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 2."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except BadInput as error:
         tell(" ".join(str(error).split()))
         sys.exit(2)
-    except KeyboardInterrupt:
+    except UsageError as error:
+        said = cast(Any, error).format_message()
+        typer.echo(said if "\n" in said else f"splitleak: {said} (see --help)", err=True)
+        sys.exit(2)
+    if status == 130:  # what typer makes of Ctrl-C
         tell("interrupted; run the same command again to go on")
-        sys.exit(130)
+    sys.exit(status)

@@ -40,6 +40,9 @@ class Worker:
     def has_victim(self, cell: Cell) -> bool:
         """Is the victim kept, and made by the very code and records that are here now?"""
         facts = self.store.victim_facts(cell.victim_key)
+        if facts is not None and digest(facts.get("victim")) != cell.victim_key:
+            self.store.set_aside(self.store.victim_path(cell.victim_key), ValueError("it is another cell's victim"))
+            return False
         return facts is not None and facts["made_by"] == victim.made_by(cell, self.data(cell), self.base)
 
     def make_victim(self, cell: Cell) -> None:
@@ -58,9 +61,11 @@ class Worker:
                 "bytes_up": up,
                 "bytes_down": down,
             }
-            facts |= {"fingerprint": made.fingerprint()} | _privacy(made)
+            facts |= _privacy(made)
         except Diverged as error:
             facts["diverged"] = str(error)
+        except SystemExit as error:  # a plug-in's; it must not end the run
+            raise RuntimeError(f"SystemExit: {error}") from error
         self.store.write_victim(cell.victim_key, {} if "diverged" in facts else made.tensors(), facts)
 
     def run_cell(self, cell: Cell) -> str:
@@ -71,10 +76,14 @@ class Worker:
             record |= self._outcome(cell)
         except Diverged as error:
             record |= {"status": "diverged", "why": str(error)}
-        except Exception as error:
-            record |= {"status": "failed", "why": _told(error), "traceback": traceback.format_exc()}
+        except (Exception, SystemExit) as error:
+            record |= _failed(error)
         record["seconds"] = time.perf_counter() - start
-        self.store.write_record(record)
+        try:
+            self.store.write_record(record)
+        except (TypeError, ValueError) as error:  # a score that is no number, or no plain value
+            record = self.blank(cell) | _failed(error)
+            self.store.write_record(record)
         return str(record["status"])
 
     def _outcome(self, cell: Cell) -> dict[str, Any]:
@@ -130,9 +139,10 @@ def _privacy(made: Victim) -> dict[str, Any]:
     return {"epsilon": promise.epsilon, "epsilon_one": promise.epsilon_one, "delta": promise.delta}
 
 
-def _told(error: Exception) -> str:
+def _failed(error: BaseException) -> dict[str, Any]:
+    """Inside an except clause: what a record says of it."""
     first = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {first[0]}"
+    return {"status": "failed", "why": f"{type(error).__name__}: {first[0]}", "traceback": traceback.format_exc()}
 
 
 @lru_cache

@@ -61,6 +61,13 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def _expand(raw: dict[str, Any], who: str, base: Path) -> Matrix:
+    try:
+        return _unfolded(raw, who, base)
+    except BadInput as error:  # whoever is wrong, say where it is written
+        raise error if str(error).startswith(who) else type(error)(f"{who}: {error}") from None
+
+
+def _unfolded(raw: dict[str, Any], who: str, base: Path) -> Matrix:
     for section in raw:
         if section not in SECTIONS:
             hint = plugins.did_you_mean(section, SECTIONS)
@@ -229,6 +236,8 @@ def _at_hand(specs: list[Spec], base: Path) -> tuple[list[Spec], tuple[str, ...]
     for spec in specs:
         wanted = {key: value for key, value in spec.items() if key != "otherwise"}
         if "otherwise" in spec:
+            if not isinstance(spec["otherwise"], str):
+                raise BadInput(f"dataset '{spec['name']}': otherwise must be a name, not {spec['otherwise']!r}")
             try:
                 cast(Any, plugins.make("dataset", wanted, base)).load()
             except NotAtHand as error:

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from splitleak.contract import Attack, Dataset, Defense, Model
+from splitleak.contract import Attack, Dataset, Defense, Goal, Grant, Model
 from splitleak.errors import BadInput
 from splitleak.plugin import Plugin, defaults, show
 
@@ -35,11 +36,23 @@ def names(kind: Kind) -> list[str]:
     return [name for name in found if _own_classes(kind, importlib.import_module(f"{package.__name__}.{name}"))]
 
 
-@lru_cache
 def find(kind: Kind, name: str, base: Path) -> type[Plugin]:
-    """The class behind a name as written in a matrix; files are looked for from `base`."""
-    if name.endswith(".py"):
-        return _only_class(kind, name, _load_file(name, base))
+    """The class behind a name as written in a matrix; files are looked for from `base`, and read again when changed."""
+    if not name.endswith(".py"):
+        return _installed(kind, name)
+    path = (base / name).resolve()
+    if not path.is_file():
+        raise BadInput(f"{kind} '{name}': no such file ({path})")
+    return _in_file(kind, name, path, hash_of(path))
+
+
+@lru_cache
+def _in_file(kind: Kind, name: str, path: Path, content: str) -> type[Plugin]:
+    return _only_class(kind, name, _load_file(kind, name, path))
+
+
+@lru_cache
+def _installed(kind: Kind, name: str) -> type[Plugin]:
     if ":" in name:
         module_name, _, class_name = name.partition(":")
         found = getattr(_import(kind, name, module_name), class_name, None)
@@ -55,7 +68,11 @@ def make(kind: Kind, spec: dict[str, Any], base: Path) -> Plugin:
     """The plug-in that {"name": ..., parameter: value} describes, its parameters checked."""
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
-    return cast(Plugin, checked(cls, given, f"{kind} '{spec['name']}'"))
+    made = cast(Plugin, checked(cls, given, f"{kind} '{spec['name']}'"))
+    for name, wanted in (("goal", Goal), ("needs", Grant)) if kind == "attack" else ():
+        if not isinstance(getattr(made, name, None), wanted):
+            raise BadInput(f"attack '{spec['name']}': its class must say `{name}`, a {wanted.__name__}")
+    return made
 
 
 def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
@@ -66,13 +83,18 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
             raise BadInput(
                 f"{who}: no parameter '{key}'{did_you_mean(key, legal)} (parameters: {', '.join(legal) or 'none'})"
             )
+    for key, value in given.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise BadInput(f"{who}: {key}: must be a finite number, not {value}")
     try:
         return TypeAdapter(cls).validate_json(json.dumps(given, default=str))  # strict, and an int is still a float
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = "".join(f"{part}: " for part in first["loc"])
         got = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        raise BadInput(f"{who}: {where}: {first['msg'].lower().replace('input should be', 'must be')}{got}") from None
+        raise BadInput(f"{who}: {where}{first['msg'].lower().replace('input should be', 'must be')}{got}") from None
+    except PydanticUserError as error:  # an outside plug-in's field of a type that no matrix can write
+        raise BadInput(f"{who}: a parameter's type cannot be checked: {str(error).splitlines()[0]}") from None
 
 
 def label(kind: Kind, spec: dict[str, Any], base: Path) -> str:
@@ -96,27 +118,24 @@ def did_you_mean(word: str, legal: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _load_file(name: str, base: Path) -> ModuleType:
-    path = (base / name).resolve()
-    if not path.is_file():
-        raise BadInput(f"plug-in '{name}': no such file ({path})")
+def _load_file(kind: Kind, name: str, path: Path) -> ModuleType:
     unique = f"splitleak_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}.{path.stem}"
     spec = importlib.util.spec_from_file_location(unique, path)
     if spec is None or spec.loader is None:
-        raise BadInput(f"plug-in '{name}': not a Python file")
+        raise BadInput(f"{kind} '{name}': not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[unique] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInput(f"plug-in '{name}' cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{kind} '{name}' cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 
 def _import(kind: Kind, name: str, module_name: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{kind} '{name}': cannot import '{module_name}': {type(error).__name__}: {error}") from error
 
 

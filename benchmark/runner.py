@@ -28,6 +28,7 @@ from splitleak.store import Store
 FINAL = ("done", "skipped", "diverged")
 TRIES = 2  # a job that kills its worker twice is a failed one
 Tell = Callable[[str, str], None]  # (what, status) of a job that has ended
+Told = tuple[str, list[str]]  # a job's status, and warnings of damaged files
 
 
 @dataclass
@@ -108,8 +109,8 @@ class Pool:
 
     def __init__(self, todo: Plan, worker: Worker, workers: int, tell: Tell) -> None:
         self.todo, self.worker, self.tell = todo, worker, tell
-        self.idle = [self._executor() for _ in range(workers)]
-        self.running: dict[Future[str], tuple[Job, ProcessPoolExecutor]] = {}
+        self.idle = [self._executor() for _ in range(min(workers, todo.jobs))]
+        self.running: dict[Future[Told], tuple[Job, ProcessPoolExecutor]] = {}
         self.deaths: dict[str, int] = {}
         self.queue: list[Job] = [Job("victim", cell) for cell in todo.victims.values()]
         self.queue += [Job("cell", cell) for cell in todo.ready]
@@ -129,10 +130,12 @@ class Pool:
             for executor in (*self.idle, *(executor for _, executor in self.running.values())):
                 executor.shutdown(wait=False, cancel_futures=True)
 
-    def _collect(self, future: Future[str], job: Job, executor: ProcessPoolExecutor) -> None:
+    def _collect(self, future: Future[Told], job: Job, executor: ProcessPoolExecutor) -> None:
         """Tell what ended, and queue what can start now: the cells of a new victim, the job of a dead process."""
         try:
-            self.tell(job.key, future.result())
+            status, warnings = future.result()
+            self.worker.store.warnings += warnings
+            self.tell(job.key, status)
         except BrokenProcessPool:
             executor = self._executor()
             self.deaths[job.key] = self.deaths.get(job.key, 0) + 1
@@ -195,13 +198,16 @@ def _die_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _do(job: Job) -> str:
+def _do(job: Job) -> Told:
     if _worker is None:
         raise RuntimeError("a worker process was not started")
+    status = "victim"
     if job.kind == "cell":
-        return _worker.run_cell(job.cell)
-    _worker.make_victim(job.cell)
-    return "victim"
+        status = _worker.run_cell(job.cell)
+    else:
+        _worker.make_victim(job.cell)
+    warnings, _worker.store.warnings = _worker.store.warnings, []
+    return status, warnings
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from splitleak.cell import SCHEMA
+from splitleak.cell import SCHEMA, digest
 from splitleak.errors import BadInput
 
 
@@ -20,15 +21,15 @@ def write(path: Path, content: bytes) -> None:
     """Put a file in place at once; a kill at any moment leaves the old one or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        name = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with name.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise BadInput(f"cannot write '{path}': {error.strerror or error}") from error
@@ -36,6 +37,15 @@ def write(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """A hash of all weights, names and shapes: two victims with the same one are bit-identical."""
+    whole = hashlib.sha256()
+    for name, t in sorted(tensors.items()):
+        whole.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+        whole.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()[:16]
 
 
 class Store:
@@ -53,8 +63,8 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what a killed run was in the middle of writing."""
-        for kind in ("records", "victims"):
-            for left in (self.folder / kind).glob(".*.tmp"):
+        for place in (self.folder, self.folder / "records", self.folder / "victims"):
+            for left in place.glob(".*.tmp"):
                 left.unlink(missing_ok=True)
 
     def record(self, key: str) -> dict[str, Any] | None:
@@ -66,6 +76,7 @@ class Store:
 
     def write_victim(self, key: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        facts = {"fingerprint": fingerprint(whole)} | facts
         write(self.victim_path(key), save(whole, metadata={"facts": json.dumps(facts, allow_nan=False)}))
 
     def victim(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -76,8 +87,11 @@ class Store:
         try:
             with safe_open(path, framework="pt") as file:
                 facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
-                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if fingerprint(tensors) != facts["fingerprint"]:
+                raise ValueError("its tensors are not those that were written")
+            return tensors, facts
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             self.set_aside(path, error)
             return None
 
@@ -99,6 +113,8 @@ def read_record(path: Path, store: Store | None = None) -> dict[str, Any] | None
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict) or record.get("key") != path.stem or "status" not in record:
             raise ValueError("not a record, or another cell's")
+        if record.get("schema") == SCHEMA and digest(record.get("cell")) != path.stem:
+            raise ValueError("its cell is not the one that its key stands for")
     except (ValueError, UnicodeDecodeError) as error:
         if store is None:
             raise BadInput(f"record '{path}' is damaged: {error}") from None

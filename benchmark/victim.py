@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from splitleak import metrics, plugins
 from splitleak.cell import Cell
 from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Parameters, Protocol, Records
+from splitleak.datasets.check import sound
+from splitleak.errors import BadInput, Diverged
 from splitleak.seeds import Stream, seed_for
 from splitleak.split import Split
+from splitleak.store import fingerprint
 from splitleak.training import Training, exchange, train_whole
 
 
@@ -53,11 +56,7 @@ class Victim:
 
     def fingerprint(self) -> str:
         """A hash of all weights: two victims with the same one are bit-identical."""
-        whole = hashlib.sha256()
-        for name, t in sorted(self.tensors().items()):
-            whole.update(name.encode())
-            whole.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return whole.hexdigest()[:16]
+        return fingerprint(self.tensors())
 
 
 def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hooks] | None = None) -> Victim:
@@ -103,6 +102,8 @@ def train(victim: Victim) -> dict[str, Any]:
             for _ in running.steps(Grant(0), set()):
                 pass
             steps, detected = running.steps_done, running.detected_at
+    if not all(bool(t.isfinite().all()) for t in victim.tensors().values()):
+        raise Diverged(f"the weights are no numbers any more after the last step ({steps})")
     return {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
 
 
@@ -182,7 +183,17 @@ def data_digest(data: Data) -> str:
 
 
 def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
-    return cast(Dataset, plugins.make("dataset", cell.dataset, base)).load().to(device)
+    """Load, and check what training takes for granted: a dataset from outside the tree may not have done so."""
+    dataset, who = cast(Dataset, plugins.make("dataset", cell.dataset, base)), f"dataset '{cell.dataset['name']}'"
+    try:
+        data = dataset.load()
+        for name in ("private", "aux", "test"):
+            sound(getattr(data, name), data.task, f"{who}: {name} part")
+        return data.to(device)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{who} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def wire_bytes(victim: Victim) -> tuple[int, int]:
