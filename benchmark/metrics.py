@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from splitleak.errors import BadGuess, BadInput, Diverged
+from splitleak.similarity import CHUNK, check_finite, checked, distance_correlation, dtw, plain, reid_top1, ssim
 
 if TYPE_CHECKING:
-    from splitleak.contract import Task
+    from splitleak.nouns import Task
 
 PSNR_CAP = 100.0  # dB: what an exact copy counts as; its own value would be infinite and swallow the mean
-SLOW_DTW = 100  # records, where dtaidistance has no C library and one record takes 0.1 s
-CHUNK = 64  # records held in float64 at a time
 NOTHING = "the floor's guess is already perfect on these targets: there is nothing to reconstruct"
 
 
@@ -52,7 +51,7 @@ def inputs(guess: Tensor, truth: Tensor, floor_guess: Tensor, in_range: tuple[fl
     mse: mean over targets of a record's own. psnr: dB, mean over records, each at most PSNR_CAP (an exact copy).
     dtw: the square root of the summed squared differences along the warping path, divided by the length L.
     """
-    guess, truth, floor_guess = _plain(guess), _plain(truth), _plain(floor_guess)
+    guess, truth, floor_guess = plain(guess), plain(truth), plain(floor_guess)
     _check_range(truth, in_range, "truth", BadInput)
     _check_range(guess, in_range, "guess", BadGuess)
     per = errors(guess, truth, floor_guess)
@@ -91,7 +90,7 @@ def classes(scores: Tensor, labels: Tensor, floor_label: int) -> dict[str, float
 def masks(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> dict[str, float]:
     """LABELS of masks, cut at 0.5: probabilities, truth (N, 1, H, W); floor_mask the auxiliary mean mask."""
     per = overlaps(probabilities, truth, floor_mask)
-    guessed, true = _plain(probabilities).flatten(1) > 0.5, _plain(truth).flatten(1) > 0.5
+    guessed, true = plain(probabilities).flatten(1) > 0.5, plain(truth).flatten(1) > 0.5
     return _finite(
         {
             "iou": float(per.mine.mean()),
@@ -121,7 +120,7 @@ def utility(prediction: Tensor, y: Tensor, task: Task) -> tuple[str, float]:
 
     r2 and not the mse, which would turn around the sign of every drop and has the unit of y squared.
     """
-    prediction, y = _plain(prediction), _plain(y)
+    prediction, y = plain(prediction), plain(y)
     if not prediction.isfinite().all():
         raise Diverged("the model predicts numbers that are not finite")
     if task.kind == "classes":
@@ -136,7 +135,7 @@ def utility(prediction: Tensor, y: Tensor, task: Task) -> tuple[str, float]:
 
 def errors(guess: Tensor, truth: Tensor, floor: Tensor) -> PerTarget:
     """A record's mean squared error; guess, truth (N, ...), floor the same or without the N."""
-    guess, truth, floor = _checked(guess, truth), _plain(truth), _plain(floor)
+    guess, truth, floor = checked(guess, truth), plain(truth), plain(floor)
     if not truth.isfinite().all() or not floor.isfinite().all():
         raise BadInput("truth and floor must be finite numbers")
     return PerTarget(_record_mse(guess, truth), _record_mse(floor.expand_as(truth), truth), 0)
@@ -144,10 +143,10 @@ def errors(guess: Tensor, truth: Tensor, floor: Tensor) -> PerTarget:
 
 def hits(scores: Tensor, labels: Tensor, floor_label: int) -> PerTarget:
     """Whether the best score is the label's; K classes tied for best count 1 / K, as if drawn among them."""
-    scores, labels = _plain(scores), _plain(labels)
+    scores, labels = plain(scores), plain(labels)
     if scores.dim() != 2 or scores.shape[:1] != labels.shape or not len(labels):
         raise BadGuess(f"guess has shape {tuple(scores.shape)}, must be (N, K) for labels {tuple(labels.shape)}")
-    _check_finite(scores)
+    check_finite(scores)
     if labels.is_floating_point() or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise BadInput(f"labels must be integers in 0..{scores.shape[1] - 1}")
     return PerTarget(_hit(scores, labels), (labels == floor_label).double(), 1)
@@ -155,7 +154,7 @@ def hits(scores: Tensor, labels: Tensor, floor_label: int) -> PerTarget:
 
 def overlaps(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> PerTarget:
     """A record's intersection over union at 0.5; 1 where guess and truth are both empty."""
-    probabilities, truth, floor_mask = _checked(probabilities, truth), _plain(truth), _plain(floor_mask)
+    probabilities, truth, floor_mask = checked(probabilities, truth), plain(truth), plain(floor_mask)
     _check_range(probabilities, (0, 1), "guess", BadGuess)
     _check_range(floor_mask, (0, 1), "floor", BadInput)
     if not ((truth == 0) | (truth == 1)).all():
@@ -199,7 +198,7 @@ def permutation_p(
     n: int = 999,
 ) -> float:
     """How often guesses dealt to other targets score as high: (1 + count) / (1 + n); small: they fit their own."""
-    guess, truth = _plain(guess), _plain(truth)
+    guess, truth = plain(guess), plain(truth)
     real = float(score(guess, truth)) - 1e-12  # sums in another order differ in the last digit
     if not math.isfinite(real):
         raise BadGuess("the score is not a finite number")
@@ -223,67 +222,6 @@ def tpr_at_fpr(guess: Tensor, truth: Tensor, fpr: float) -> float:
     return float((score[positive] > no[int(fpr * len(no) + 1e-9)]).mean())
 
 
-def reid_top1(guess: Tensor, truth: Tensor) -> float:
-    """Share of guesses nearer to their own truth than to any other; a tie fails, but for an exact copy.
-
-    guess, truth (N, ...); squared distance, as |t|^2 - 2 g.t around the mean truth, in slices of the record.
-    """
-    guess, truth = _checked(guess, truth).flatten(1), _plain(truth).flatten(1)
-    distance = torch.zeros(len(truth), len(truth), dtype=torch.float64)  # (N guesses, N truths), less |g|^2
-    for g, t in zip(torch.split(guess, 4096, 1), torch.split(truth, 4096, 1), strict=True):
-        centre = t.double().mean(0)
-        g, t = g - centre, t - centre
-        distance += t.square().sum(1) - 2 * g @ t.T
-    slack = 1e-10 * float(distance.abs().mean())  # far above rounding, far below any real difference
-    own = distance.diagonal().clone()
-    nearest = own < distance.fill_diagonal_(math.inf).amin(1) - slack
-    return float((nearest | (guess == truth).all(1)).double().mean())
-
-
-def ssim(guess: Tensor, truth: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) of records (N, C, L) or (N, C, H, W) in 0..1, mean over all.
-
-    Gaussian window of sigma 1.5 and 11 taps, cut to the record where that is smaller. The same number as skimage's
-    structural_similarity with gaussian_weights and without use_sample_covariance, but for whole batches: the blur
-    is a matrix product along each axis.
-    """
-    sides = truth.shape[2:]
-    margin = min(5, (min(sides) - 1) // 2)  # left out at each edge, where the window would stick out
-    blurs = [_blur(side, margin) for side in sides]
-    total = 0.0
-    for g, t in zip(torch.split(guess, CHUNK), torch.split(truth, CHUNK), strict=True):
-        total += float(_ssim_map(g.double(), t.double(), blurs).flatten(1).mean(1).sum())
-    return total / len(truth)
-
-
-def dtw(guess: Tensor, truth: Tensor) -> float:
-    """Dynamic time warping distance of signals (N, C, L) by length L, channels warped together; mean over N."""
-    from dtaidistance import dtw as one
-    from dtaidistance import dtw_ndim as many
-
-    fast = one.dtw_cc is not None
-    count = len(truth) if fast else min(len(truth), SLOW_DTW)
-    pairs = [_plain(t)[:count].double().transpose(1, 2).contiguous().numpy() for t in (guess, truth)]
-    if truth.shape[1] == 1:
-        pairs, distance = [p[..., 0] for p in pairs], one.distance_fast if fast else one.distance
-    else:
-        distance = many.distance_fast if fast else many.distance
-    # Pruning, the fast version's default, answers inf where the straight path is the best and rounding hides it.
-    distances = [distance(g, t, use_pruning=False) for g, t in zip(*pairs, strict=True)]
-    return float(np.mean(distances)) / truth.shape[2]
-
-
-def distance_correlation(x: Tensor, y: Tensor) -> float:
-    """Bias-corrected squared distance correlation (Székely & Rizzo 2013): near 0 for unrelated x, y (N, ...).
-
-    Written out, because `import dcor` compiles for 10 s in every process; the same number as
-    dcor.u_distance_correlation_sqr, 0 too where one side never varies. Needs N > 3.
-    """
-    a, b = _u_centred(x), _u_centred(y)
-    scale = math.sqrt(float(a.square().sum()) * float(b.square().sum()))
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
-
-
 # Parts --------------------------------------------------------------------------------------------
 
 
@@ -304,8 +242,8 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _yes_no(guess: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    score, positive = _checked(guess, truth).double().numpy(), _plain(truth).numpy() == 1
-    no = _plain(truth).numpy() == 0
+    score, positive = checked(guess, truth).double().numpy(), plain(truth).numpy() == 1
+    no = plain(truth).numpy() == 0
     if score.ndim != 1 or not (positive | no).all() or not positive.any() or not no.any():
         raise BadInput("truth must be (N,) of 0 and 1 with at least one of each")
     return score, positive
@@ -320,52 +258,6 @@ def _place(guess: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
         below = np.searchsorted(other, mine, "left") + np.searchsorted(other, mine, "right")
         place[own] = below / (2 * len(other))
     return np.where(positive, place, 1 - place), positive
-
-
-def _blur(side: int, margin: int) -> Tensor:
-    """The Gaussian filter of an axis as a matrix (side - 2 margin, side), reflecting at the edges."""
-    from scipy.ndimage import gaussian_filter1d
-
-    whole = gaussian_filter1d(np.eye(side), 1.5, axis=0, truncate=3.5, mode="reflect")
-    return torch.from_numpy(whole[margin : side - margin])
-
-
-def _ssim_map(g: Tensor, t: Tensor, blurs: list[Tensor]) -> Tensor:
-    def mean(x: Tensor) -> Tensor:
-        x = x @ blurs[-1].T
-        return x if len(blurs) == 1 else blurs[0] @ x
-
-    mu_g, mu_t = mean(g), mean(t)
-    var_g, var_t, both = mean(g * g) - mu_g**2, mean(t * t) - mu_t**2, mean(g * t) - mu_g * mu_t
-    c1, c2 = 0.01**2, 0.03**2
-    light = (2 * mu_g * mu_t + c1) / (mu_g**2 + mu_t**2 + c1)
-    return light * (2 * both + c2) / (var_g + var_t + c2)
-
-
-def _u_centred(x: Tensor) -> Tensor:
-    flat = _plain(x).double().flatten(1)
-    n = len(flat)
-    a = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")  # (N, N)
-    row = a.sum(1) / (n - 2)
-    a = a - row - row[:, None] + a.sum() / ((n - 1) * (n - 2))
-    return a.fill_diagonal_(0)
-
-
-def _plain(x: Tensor) -> Tensor:
-    return x.detach().cpu()
-
-
-def _checked(guess: Tensor, truth: Tensor) -> Tensor:
-    guess = _plain(guess)
-    if guess.shape != truth.shape or not len(truth):
-        raise BadGuess(f"guess has shape {tuple(guess.shape)}, must be {tuple(truth.shape)} and not empty")
-    _check_finite(guess)
-    return guess
-
-
-def _check_finite(guess: Tensor) -> None:
-    if not guess.isfinite().all():
-        raise BadGuess("guess has numbers that are not finite")
 
 
 def _check_range(x: Tensor, in_range: tuple[float, float], who: str, error: type[Exception]) -> None:

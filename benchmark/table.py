@@ -24,9 +24,10 @@ METRICS = (
     "mse", "psnr", "ssim", "reid_top1", "dcor", "dtw", "judge_accuracy", "label_accuracy", "auc", "tpr_at_1fpr",
 )  # fmt: skip
 COLUMNS = (
-    *ROW, "n_seeds", "utility_metric", "utility", "utility_ci95", "utility_drop", "utility_drop_ci95", "utility_attacked",
-    "advantage", "advantage_ci95", "advantage_drop", "advantage_drop_ci95", "null_advantage", *METRICS, "epsilon",
-    "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst", "flags", "status", "version",
+    *ROW, "n_seeds", "utility_metric", "utility", "utility_ci95", "utility_drop", "utility_drop_ci95",
+    "utility_attacked", "advantage", "advantage_ci95", "advantage_drop", "advantage_drop_ci95", "null_advantage",
+    *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
+    "flags", "status", "version",
 )  # fmt: skip
 WORKS = 0.02  # an attack that is not this far above the floor on the undefended victim has failed
 
