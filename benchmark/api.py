@@ -44,8 +44,8 @@ def run(
     )
     if workers < 1:
         raise BadInput(f"--workers must be at least 1, not {workers}")
+    worker = Worker(folder, whole.base, pick_device(device))
     with runner.alone_in(folder):
-        worker = Worker(folder, whole.base, pick_device(device))
         todo = runner.plan(whole, worker)
         cells = [cell for waiting in todo.waiting.values() for cell in waiting] + todo.ready
         verify(cells, worker)

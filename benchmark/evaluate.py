@@ -139,7 +139,8 @@ class Attempt:
         if not self.on_line:
             self.victim.load(self.scene.kept[0])
         if self.null:
-            self.victim.live = NullChannel(self.victim.live, self.victim.split, data.aux.x[:256])
+            with Stream(victim.axis_seed("null channel", cell)):  # the defence draws noise to be measured
+                self.victim.live = NullChannel(self.victim.live, self.victim.split, data.aux.x[:256])
         self.stream = Stream(victim.axis_seed("training", cell))
         self.own = Stream(seed_for("attack", cell.dataset, cell.model, cell.seed, cell.attack))
         self.training: Training | None = None
@@ -223,10 +224,10 @@ class Attempt:
             "log": lambda: self._log,
         }
         if self.on_line:
-            sources["steps"] = lambda: self.running
+            sources["steps"] = lambda: self.running or iter(())  # over, once anything after training was read
         if scene.aux.property is not None:
             sources["aux_property"] = lambda: scene.aux.property
-        return View(facts, scene.grants, sources)
+        return View(facts, scene.grants if self.on_line else scene.grants & ~Grant.STEPS, sources)
 
     def _part(self, name: str) -> nn.Module:
         self.settle()
@@ -255,14 +256,15 @@ class Attempt:
         """Score the guesser on what the targets look like at this moment; nothing of it reaches the attack."""
         if self.training is not None:
             self.training.gather()
-        split = self.victim.split
-        was = split.training
-        split.eval()
+        was = self.victim.split.training
+        for network in self.victim.networks().values():
+            network.eval()
         with Stream(seed_for("log", self.scene.cell.seed, step)):
             z = victim.send(self.victim, self.scene.targets.x, self.scene.targets.x)
-        split.train(was)
-        with torch.no_grad():
-            guess = self.scene.question.check(guesser(z), f"attack '{self.scene.attack}' (log)")
+            with torch.no_grad():
+                guess = self.scene.question.check(guesser(z), f"attack '{self.scene.attack}' (log)")
+        for network in self.victim.networks().values():
+            network.train(was)
         per = self.scene.question.per_target(guess)
         self.curve.append({"step": step, "error": float(per.mine.mean()), "advantage": per.advantage()})
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 Shape = tuple[int, ...]
 
 
-def encoder(in_shape: Shape, cut_shape: Shape, width: int = 64) -> nn.Module:
-    """Record -> activation, of any sign and scale (the last layer is linear)."""
+def encoder(in_shape: Shape, cut_shape: Shape, width: int = 64, depth: int = 1) -> nn.Module:
+    """Record -> activation, of any sign and scale (the last layer is linear); depth: residual blocks at the cut."""
     if len(in_shape) != len(cut_shape) or len(in_shape) == 1:
         return nn.Sequential(_flatten(in_shape, width), _act(), _dense(4 * width, cut_shape, width))
     down, w = _path(in_shape[1:], cut_shape[1:]), _wide(width, cut_shape[1:])
     levels = _levels([in_shape[0], *(_wide(width, p) for p in down[1:])], down)
-    return nn.Sequential(*levels, _act(), _Residual(w, down[-1]), _act(), *_level(w, cut_shape[0], *down[-1:] * 2))
+    blocks = [part for _ in range(depth) for part in (_Residual(w, down[-1]), _act())]
+    return nn.Sequential(*levels, _act(), *blocks, *_level(w, cut_shape[0], *down[-1:] * 2))
 
 
 def decoder(
@@ -42,8 +43,9 @@ def decoder(
 
 
 def critic(shape: Shape, width: int = 64) -> nn.Module:
-    """Activation -> one real number (B, 1); nothing mixes the batch, so a record's gradient is its own."""
-    return nn.Sequential(_flatten(shape, width), _act(), nn.Linear(4 * width, 1))
+    """Activation -> one real number (B, 1). Dense: a convolution judges positions alike, and records have places."""
+    first = nn.Linear(prod(shape), 4 * width)
+    return nn.Sequential(nn.Flatten(), first, _act(), nn.Linear(4 * width, 4 * width), _act(), nn.Linear(4 * width, 1))
 
 
 def _flatten(shape: Shape, width: int) -> nn.Module:

@@ -92,7 +92,8 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
         got = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        raise BadInput(f"{who}: {where}{first['msg'].lower().replace('input should be', 'must be')}{got}") from None
+        said = first["msg"].replace("Input should be", "must be")
+        raise BadInput(f"{who}: {where}{said[:1].lower()}{said[1:]}{got}") from None
     except PydanticUserError as error:  # an outside plug-in's field of a type that no matrix can write
         raise BadInput(f"{who}: a parameter's type cannot be checked: {str(error).splitlines()[0]}") from None
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
@@ -109,6 +111,8 @@ class Pool:
 
     def __init__(self, todo: Plan, worker: Worker, workers: int, tell: Tell) -> None:
         self.todo, self.worker, self.tell = todo, worker, tell
+        self.context = multiprocessing.get_context("spawn")
+        self.end, self.close = self.context.Pipe(duplex=False)  # closing it ends every process, busy or not
         self.idle = [self._executor() for _ in range(min(workers, todo.jobs))]
         self.running: dict[Future[Told], tuple[Job, ProcessPoolExecutor]] = {}
         self.deaths: dict[str, int] = {}
@@ -127,6 +131,7 @@ class Pool:
                 for future in done:
                     self._collect(future, *self.running.pop(future))
         finally:
+            self.close.close()
             for executor in (*self.idle, *(executor for _, executor in self.running.values())):
                 executor.shutdown(wait=False, cancel_futures=True)
 
@@ -160,8 +165,7 @@ class Pool:
 
     def _executor(self) -> ProcessPoolExecutor:
         folder, base, device = self.worker.store.folder, self.worker.base, self.worker.device.type
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, _start, (folder, base, device))
+        return ProcessPoolExecutor(1, self.context, _start, (folder, base, device, self.end))
 
 
 @dataclass(frozen=True)
@@ -183,18 +187,19 @@ class Job:
 _worker: Worker | None = None
 
 
-def _start(folder: Path, base: Path, device: str) -> None:
+def _start(folder: Path, base: Path, device: str, end: Connection) -> None:
     """A process of one thread that does not outlive the run that started it."""
     global _worker
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run to answer
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_die_with, args=(parent.sentinel, end), daemon=True).start()
     _worker = Worker(folder, base, device)
 
 
-def _die_with(sentinel: int) -> None:
-    wait_for([sentinel])
+def _die_with(*ends: int | Connection) -> None:
+    wait_for(ends)
     os._exit(1)
 
 

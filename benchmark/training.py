@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitleak.contract import Grant, Hooks, Parameters, Records, Task
-from splitleak.errors import Detected, Diverged
+from splitleak.errors import BadInput, Detected, Diverged
 from splitleak.settings import Clients, Train
 from splitleak.split import Split
 from splitleak.view import Step
@@ -43,14 +43,14 @@ def exchange(split: Split, live: Hooks, task: Task, x: Tensor, y: Tensor, reduct
     wire = {"smashed": up}
     kept_gradients: list[Tensor | None] = []
     if split.head is None:
-        loss = task.loss(split.top(up), y, reduction)
+        loss = task.loss(split.top(up.clone()), y, reduction)  # a clone: the first layer may work in place
         loss.backward()
         gradient = live.gradient(_grad(up), y)
         wire["labels"] = y
     else:
-        features = split.top(up)
+        features = split.top(up.clone())
         down, leaves = features.detach().requires_grad_(), tuple(k.detach().requires_grad_() for k in kept)
-        loss = task.loss(split.head(down, leaves), y, reduction)
+        loss = task.loss(split.head(down.clone(), tuple(k.clone() for k in leaves)), y, reduction)
         loss.backward()
         wire["features"], wire["gradient_features"] = down, live.gradient(_grad(down), y)
         kept_gradients = [leaf.grad for leaf in leaves]
@@ -80,7 +80,8 @@ class Party:
 
     def __init__(self, number: int, split: Split, records: Records, live: Hooks, settings: Train, seed: int) -> None:
         self.number, self.split, self.records = number, split, records
-        self.optimizer = live.optimizer(split.client_parameters(), make_optimizer(settings))
+        own = split.client_parameters()  # none, where the client only sends its records
+        self.optimizer = live.optimizer(own, make_optimizer(settings)) if own else None
         self.order = torch.Generator().manual_seed(seed + number)
         self.batch_size = settings.batch_size
 
@@ -111,8 +112,7 @@ class Training:
     def steps(self, grants: Grant, read: set[str], endless: bool = False) -> Iterator[Step]:
         """Train for `epochs`, or until nobody pulls any more; a defence that raises Detected ends it."""
         epoch = 0
-        for split in (self.split, *(p.split for p in self.parties)):
-            split.train()
+        self._mode(training=True)
         try:
             while endless or epoch < self.settings.epochs:
                 yield from self._epoch(epoch, grants, read)
@@ -121,11 +121,17 @@ class Training:
             self.detected_at = self.steps_done
         finally:
             self.gather()
-            self.split.eval()
+            self._mode(training=False)
+
+    def _mode(self, *, training: bool) -> None:
+        """All networks, and a defence that is one, into training mode or out of it."""
+        for part in (self.split, *(p.split for p in self.parties), self.live):
+            if isinstance(part, nn.Module):
+                part.train(training)
 
     def _epoch(self, epoch: int, grants: Grant, read: set[str]) -> Iterator[Step]:
-        for optimizer in [*(p.optimizer for p in self.parties), *([self.server] if self.server else [])]:
-            for group in optimizer.param_groups:
+        for optimizer in (*(p.optimizer for p in self.parties), self.server):
+            for group in optimizer.param_groups if optimizer else ():
                 group["lr"] = self.settings.lr * _factor(self.settings, epoch)
         for index, (party, x, y) in enumerate(self._turns()):
             yield from self._step(epoch, index, party, x, y, grants, read)
@@ -154,9 +160,9 @@ class Training:
         self, epoch: int, index: int, party: Party, x: Tensor, y: Tensor, grants: Grant, read: set[str]
     ) -> Iterator[Step]:
         self.current = party
-        party.optimizer.zero_grad()
-        if self.server:
-            self.server.zero_grad()
+        for optimizer in (party.optimizer, self.server):
+            if optimizer:
+                optimizer.zero_grad()
         done = exchange(party.split, self.live, self.task, x, y)
         if not math.isfinite(done.loss.item()):
             raise Diverged(f"the training loss is no number any more, at step {self.steps_done} (epoch {epoch})")
@@ -167,7 +173,8 @@ class Training:
         if self.server:
             self.server.step()
         finish(done, step.answer)
-        party.optimizer.step()
+        if party.optimizer:
+            party.optimizer.step()
         self.live.observe(done.x, done.wire["smashed"])
         self.steps_done += 1
 
@@ -219,6 +226,9 @@ def divide(records: Records, n: int, seed: int) -> list[Records]:
     """Records in n parts: whole groups (patients) where known, largest first to the emptiest part; else evenly."""
     if n == 1:
         return [records]
+    have, what = (len(records), "records") if records.group is None else (len(records.group.unique()), "patients")
+    if n > have:
+        raise BadInput(f"axis 'clients': {n} clients, but the private records are only {have} {what}")
     generator = torch.Generator().manual_seed(seed)
     if records.group is None:
         order = torch.randperm(len(records), generator=generator)
@@ -258,4 +268,4 @@ def average(to: list[Split], splits: list[Split], sizes: list[int]) -> None:
         mean = torch.stack([w * t.double() for w, t in zip(share, copies, strict=True)]).sum(0)
         for split in to:
             mine = list(_client_tensors(split).values())[index]
-            mine.copy_(mean.to(mine.dtype))
+            mine.copy_(mean if mine.is_floating_point() else mean.round())

@@ -40,10 +40,13 @@ class Victim:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned: the split's and, if it has any, the live defence's."""
-        parts = {"split": cast(nn.Module, self.split)}
-        if isinstance(self.live, nn.Module):
-            parts["defense"] = self.live
-        return {f"{part}.{name}": t for part, module in parts.items() for name, t in module.state_dict().items()}
+        parts = self.networks().items()
+        return {f"{part}.{name}": t for part, module in parts for name, t in module.state_dict().items()}
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The split and, if it learns, the live defence."""
+        parts: dict[str, Any] = {"split": self.split, "defense": self.live}
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         mine = self.tensors()
@@ -52,7 +55,8 @@ class Victim:
         with torch.no_grad():
             for name, t in mine.items():
                 t.copy_(tensors[name])
-        self.split.eval()
+        for network in self.networks().values():
+            network.eval()
 
     def fingerprint(self) -> str:
         """A hash of all weights: two victims with the same one are bit-identical."""

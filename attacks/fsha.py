@@ -1,0 +1,99 @@
+"""The server sends gradients that pull the client's activations into a space of its own, which it can decode.
+
+A pilot and its inverse learn to code auxiliary records; a critic learns to tell the pilot's activations from the
+client's; the client is sent the gradient of looking like the pilot, in place of the task's. Then z (N, *cut) goes
+through the pilot's inverse: guess (N, *in).
+
+Pasquini, Ateniese, Bernaschi, "Unleashing the Tiger: Inference Attacks on Split Learning", ACM CCS 2021, section 3.
+The client's optimiser is not the attacker's here (the paper sets it to 1e-5), so the game is calmed from this side:
+the pilot is trained first and stands still, under noise that keeps its code apart in every direction; the critic is
+dense, its loss the paper's logistic form with a gradient penalty around zero, its rate falling in the last part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from splitleak import nets
+from splitleak.contract import Attack, Goal, Grant, View
+
+
+@dataclass(frozen=True)
+class FSHA(Attack):
+    """The hijack; it ends training after `iterations` steps, and the guess is of the client's weights of that moment."""
+
+    goal = Goal.INPUTS
+    needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
+
+    iterations: int = 8000  # paper: 10,000
+    pilot: int = 1500  # steps of the pilot and its inverse before that; paper: one beside each iteration
+    noise: float = 0.1  # on the pilot's code while it learns, in its own standard deviations; paper: none
+    lr: float = 1e-3  # of the critic; paper: 1e-4
+    penalty: float = 10.0  # weight of the critic's squared gradient; paper: 500, around norm 1
+    calm: float = 0.6  # the last part of the steps, in which the critic's rate falls to 0; paper: none
+    width: int = 64  # channels of pilot and inverse; the critic has four times as many units
+    curve: int = 500  # steps between two points of the curve in the record
+
+    def run(self, view: View) -> Tensor:
+        aux = view.aux
+        coded, inverse = self.train_pilot(view, aux)  # (M, *cut)
+        critic = nets.critic(view.cut_shape, self.width).to(aux.device)
+        optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99))
+        for i, step in enumerate(view.steps):
+            if i % self.curve == 0:
+                view.log(i, lambda z: decode(inverse, z))
+            if i == self.iterations:
+                break
+            rate = min(1.0, (1 - i / self.iterations) / self.calm)
+            optimizer.param_groups[0]["lr"] = self.lr * rate
+            z = step.smashed  # (B, *cut)
+            self.train_critic(critic, optimizer, coded[torch.randint(len(coded), (len(z),), device=z.device)], z)
+            step.reply(rate**2 * hijack(critic, z))
+        return decode(inverse, view.smashed)
+
+    def train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
+        """Code auxiliary records and decode them again; returns their code and the decoder."""
+        pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
+        inverse = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width)
+        both = nn.ModuleList([pilot, inverse]).to(aux.device)
+        optimizer = torch.optim.Adam(both.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, self.pilot)
+        for _ in range(self.pilot):
+            x = aux[torch.randint(len(aux), (32,), device=aux.device)]  # (B, *in)
+            code = pilot(x)
+            blurred = code + self.noise * code.detach().std() * torch.randn_like(code)
+            loss = F.mse_loss(inverse(blurred), x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            return torch.cat([pilot(x) for x in aux.split(256)]), inverse.eval()
+
+    def train_critic(self, critic: nn.Module, optimizer: torch.optim.Optimizer, ours: Tensor, theirs: Tensor) -> None:
+        """One step at telling the pilot's activations from the client's, flat in between."""
+        share = torch.rand(len(ours), *[1] * (ours.ndim - 1), device=ours.device)
+        between = (share * ours + (1 - share) * theirs).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+        loss = F.softplus(-critic(ours)).mean() + F.softplus(critic(theirs)).mean()
+        loss = loss + self.penalty * slope.flatten(1).square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def hijack(critic: nn.Module, z: Tensor) -> Tensor:
+    """The gradient that makes z look like the pilot's to the critic, a mean over the batch as honest ones are."""
+    z = z.requires_grad_()
+    (g,) = torch.autograd.grad(F.softplus(-critic(z)).mean(), z)
+    return g
+
+
+@torch.no_grad()
+def decode(inverse: nn.Module, z: Tensor) -> Tensor:
+    """(N, *cut) -> (N, *in), in slices."""
+    return torch.cat([inverse(part) for part in z.split(256)])

@@ -1,0 +1,115 @@
+"""The server's own part teaches a pseudo-client to speak as the client does; its inverse then reads the client.
+
+At each step of the victim's training a pseudo-client learns from a few labelled records x of the attacker's, of the
+same labels as the batch on the wire (any labels in a u-shape, where none cross): cross-entropy through the server's
+current part, which is left alone. Then a decoder learns (pseudo(x), x) and is applied to z (N, *cut).
+
+Gao and Zhang, "PCAT: Functionality and Data Stealing from Split Learning by Pseudo-Client Attack", USENIX Security
+2023, sections 4-5. Beyond the paper, and not small: `align` also draws pseudo(x) towards the batch on the wire, by
+the multi-kernel discrepancy of FORA (Xu et al., CVPR 2024, section 4). Cross-entropy alone copies what the client
+does for the task, not its coordinates: align=0 is the paper's attack. The decoder learns from all auxiliary records,
+their labels unused; the paper's from the labelled ones. After training, `tail` more steps on what was released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from splitleak import nets
+from splitleak.contract import Attack, Goal, Grant, View
+
+
+@dataclass(frozen=True)
+class Pcat(Attack):
+    goal = Goal.INPUTS
+    needs = Grant.SMASHED | Grant.STEPS | Grant.TOP | Grant.AUX | Grant.AUX_LABELS | Grant.DEFENSE
+
+    per_class: int = 25  # labelled records of each class; paper: 5 to 250
+    warmup: int = 100  # batches to wait for; paper: about 100
+    align: float = 10.0  # weight of the discrepancy beside the task's loss; paper: 0
+    tail: int = 1000  # steps on the released data after training; paper: 0
+    invert: int = 1500  # steps of the decoder
+    batch: int = 32  # of the decoder, and of the tail
+    lr: float = 1e-3  # paper: the victim's
+    width: int = 32  # channels of all three networks
+
+    def run(self, view: View) -> Tensor:
+        aux, aligned = view.aux, Grant.LABELS in view.grants
+        pseudo = _Pseudo(self, view)
+        for step in view.steps:
+            if step.epoch or step.index >= self.warmup:
+                pseudo.learn(step.smashed, step.labels if aligned else None, step.top)
+        smashed, top = view.smashed, view.top
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(pseudo.optimizer, max(self.tail, 1))
+        for _ in range(self.tail):
+            i = torch.randint(len(smashed), (self.batch,), device=aux.device)
+            pseudo.learn(smashed[i], view.labels[i] if aligned else None, top)
+            schedule.step()
+        decoder = self.inverse(view, pseudo, aux)
+        with torch.no_grad():
+            return torch.cat([decoder(z) for z in smashed.split(256)])
+
+    def inverse(self, view: View, pseudo: _Pseudo, aux: Tensor) -> nn.Module:
+        """(B, *cut) -> (B, *in), learned on what the pseudo-client makes of the auxiliary records."""
+        decoder = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width).to(aux.device)
+        optimizer = torch.optim.Adam(decoder.parameters(), 3e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.invert)
+        for _ in range(self.invert):
+            x = aux[torch.randint(len(aux), (self.batch,), device=aux.device)]  # (B, *in)
+            with torch.no_grad():
+                z = pseudo.send(x)
+            loss = F.mse_loss(decoder(z), x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        return decoder.eval()
+
+
+class _Pseudo:
+    """A stand-in for the client, and for its head in a u-shape, with the few labelled records it learns from."""
+
+    def __init__(self, attack: Pcat, view: View) -> None:
+        self.task, self.defense, self.align = view.task, view.defense, attack.align
+        x, y = view.aux, view.aux_labels
+        few = torch.arange(len(y), device=y.device)[: attack.per_class * view.classes]
+        if self.task.kind == "classes":
+            few = torch.cat([(y == k).nonzero().flatten()[: attack.per_class] for k in range(view.classes)])
+        self.x, self.y = x[few], y[few]
+        self.client = nets.encoder(view.in_shape, view.cut_shape, attack.width).to(x.device)
+        self.head: nn.Module = nn.Identity()
+        if view.out_shape is not None:
+            wanted = (view.classes,) if self.task.kind == "classes" else tuple(y.shape[1:])
+            self.head = nets.encoder(view.out_shape, wanted, attack.width).to(x.device)
+        self.optimizer = torch.optim.Adam([*self.client.parameters(), *self.head.parameters()], attack.lr)
+
+    def send(self, x: Tensor) -> Tensor:
+        """(B, *in) -> (B, *cut), through the defence as the client would."""
+        return self.defense.smash(self.client(x))
+
+    def learn(self, smashed: Tensor, labels: Tensor | None, top: nn.Module) -> None:
+        """One step beside the victim's: smashed (B, *cut), labels (B,) if they were sent."""
+        likely = torch.ones(len(smashed), len(self.y), device=self.y.device)  # (B, labelled records)
+        if labels is not None and self.task.kind == "classes":
+            likely = (labels[:, None] == self.y).float() + 1e-9  # a class without records: any
+        i = torch.multinomial(likely, 1).flatten()
+        sent = self.send(self.x[i])
+        loss = self.task.loss(self.head(top(sent)), self.y[i])
+        if self.align:
+            loss = loss + self.align * discrepancy(sent.flatten(1), smashed.flatten(1))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+def discrepancy(a: Tensor, b: Tensor) -> Tensor:
+    """(B, D), (B, D) -> (): squared maximum mean discrepancy, five Gaussian kernels around the mean distance."""
+    n, both = len(a), torch.cat([a, b])
+    squared = torch.cdist(both, both).square()  # (2B, 2B)
+    scale = squared.detach().sum() / (len(both) * (len(both) - 1))
+    kernel = sum((torch.exp(-squared / (scale * 2.0**k)) for k in range(-3, 2)), torch.zeros_like(squared))
+    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
