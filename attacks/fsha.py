@@ -24,7 +24,7 @@ from splitleak.contract import Attack, Goal, Grant, View
 
 @dataclass(frozen=True)
 class FSHA(Attack):
-    """The hijack; it ends training after `iterations` steps, and the guess is of the client's weights of that moment."""
+    """The hijack: it ends training after `iterations` steps; the guess is of the client at that moment."""
 
     goal = Goal.INPUTS
     needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
@@ -42,7 +42,7 @@ class FSHA(Attack):
         aux = view.aux
         coded, inverse = self.train_pilot(view, aux)  # (M, *cut)
         critic = nets.critic(view.cut_shape, self.width).to(aux.device)
-        optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99))
+        optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
         for i, step in enumerate(view.steps):
             if i % self.curve == 0:
                 view.log(i, lambda z: decode(inverse, z))
@@ -60,7 +60,7 @@ class FSHA(Attack):
         pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
         inverse = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width)
         both = nn.ModuleList([pilot, inverse]).to(aux.device)
-        optimizer = torch.optim.Adam(both.parameters())
+        optimizer = torch.optim.Adam(both.parameters(), fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, self.pilot)
         for _ in range(self.pilot):
             x = aux[torch.randint(len(aux), (32,), device=aux.device)]  # (B, *in)

@@ -43,11 +43,11 @@ class Pcat(Attack):
         for step in view.steps:
             if step.epoch or step.index >= self.warmup:
                 pseudo.learn(step.smashed, step.labels if aligned else None, step.top)
-        smashed, top = view.smashed, view.top
+        smashed, labels, top = view.smashed, view.labels if aligned else None, view.top
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(pseudo.optimizer, max(self.tail, 1))
         for _ in range(self.tail):
             i = torch.randint(len(smashed), (self.batch,), device=aux.device)
-            pseudo.learn(smashed[i], view.labels[i] if aligned else None, top)
+            pseudo.learn(smashed[i], labels[i] if labels is not None else None, top)
             schedule.step()
         decoder = self.inverse(view, pseudo, aux)
         with torch.no_grad():

@@ -99,7 +99,7 @@ class Defense(Plugin, Hooks):
         return split
 
     def begin(self, split: Split, seed: int) -> Hooks:
-        """The live defence; as an nn.Module its state_dict is saved with the victim."""
+        """The live defence; an nn.Module's state is saved with the victim, and after training it is in eval mode."""
         return self
 
     def privacy(self, releases: int) -> Privacy | None:
