@@ -1,0 +1,203 @@
+"""What the tests share: toy plug-ins by file name, a staged cell, an attack that is a function of the test; a lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+import splitleak
+from splitleak import cli, matrix, plugins, victim
+from splitleak.evaluate import Attempt, Scene
+from splitleak.view import View
+
+TOYS = Path(__file__).parent / "toys"
+QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
+Look = Callable[[View], Tensor | None]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def toy() -> Callable[..., Any]:
+    """toy("model", "toy_chain", dropout=0.5): a toy plug-in, made as a matrix would make it."""
+
+    def make(kind: plugins.Kind, name: str, **given: Any) -> Any:
+        return plugins.make(kind, {"name": f"./{name}.py"} | given, TOYS)
+
+    return make
+
+
+def named(axis: dict[str, Any] | str) -> dict[str, Any]:
+    spec = {"name": axis} if isinstance(axis, str) else dict(axis)
+    if spec["name"].startswith("toy_"):
+        spec["name"] = f"./{spec['name']}.py"
+    return spec
+
+
+def toy_matrix(train: dict[str, Any] | None = None, evaluate: dict[str, Any] | None = None, **axes: Any) -> Any:
+    """A matrix of one value an axis (or a list of them), the toys named without their path."""
+    chosen: dict[str, Any] = {"dataset": "toy_flat", "model": "toy_chain", "attack": "toy_read_off"} | axes
+    lists = {axis: value if isinstance(value, list) else [value] for axis, value in chosen.items()}
+    for axis in ("dataset", "model", "defense", "attack"):
+        if axis in lists:
+            lists[axis] = [named(value) for value in lists[axis]]
+    return {"matrix": lists, "train": QUICK | (train or {}), "evaluate": evaluate or {}}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """`splitleak.run` on toys; out= a folder of its own name for a second run beside the first."""
+    monkeypatch.chdir(TOYS)
+
+    def call(out: str = "out", **given: Any) -> list[dict[str, Any]]:
+        return splitleak.run(toy_matrix(**given), tmp_path / out)
+
+    return call
+
+
+@pytest.fixture
+def stage() -> Callable[..., Scene]:
+    """The scene of a matrix's first cell with its victim trained, as a worker would find it kept."""
+
+    def make(**given: Any) -> Scene:
+        cell = matrix.read(toy_matrix(**given), TOYS).cells[0]
+        assert cell.skip is None, cell.skip
+        data = victim.load_data(cell, TOYS, torch.device("cpu"))
+        made = victim.fresh(cell, data, TOYS)
+        facts = victim.train(made)
+        tensors = {name: t.clone() for name, t in made.tensors().items()}
+        return Scene(cell, data, TOYS, (tensors, facts | {"fingerprint": made.fingerprint()}))
+
+    return make
+
+
+@pytest.fixture
+def attempt(stage: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Attempt]:
+    """attempt(look, wants="SMASHED|STEPS", ...): the attack `look` has run on a staged cell; returns its attempt."""
+
+    def make(look: Look, wants: str = "", goal: str = "inputs", null: bool = False, **given: Any) -> Attempt:
+        cls = plugins.find("attack", "./toy_probe.py", TOYS)
+        monkeypatch.setattr(cls, "look", staticmethod(look), raising=False)
+        tried = Attempt(stage(attack={"name": "toy_probe", "wants": wants, "goal": goal}, **given), null)
+        tried.run()
+        return tried
+
+    return make
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said and with which exit status it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line that a mistake is told in."""
+        assert self.status == 2, (self.status, self.err)
+        assert "Traceback" not in self.err
+        said = [
+            line for line in re.split(r"[\r\n]+", self.err) if line.strip() and "job" not in line
+        ]  # the progress bar
+        assert len(said) == 1, said
+        assert said[0].startswith("splitleak: "), said
+        return said[0]
+
+
+class Lab:
+    """A folder with toy signals, the matrices a test writes there, and the command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out = folder, folder / "out"
+        for toy in ("toy_signals.py", "toy_peek.py"):
+            shutil.copy(TOYS / toy, folder)
+
+    def write(self, name: str, text: str) -> Path:
+        (self.folder / name).write_text(textwrap.dedent(text))
+        return self.folder / name
+
+    def matrix(self, axes: str = "", train: str = "epochs = 1", dataset: str = '["./toy_signals.py"]') -> str:
+        """m.toml: toy signals under ecg_cnn, and what the test adds."""
+        head = f'[matrix]\ndataset = {dataset}\nmodel = ["ecg_cnn"]\n'
+        self.write("m.toml", f"{head}{axes}\n[train]\n{train}\n[evaluate]\ntargets = 20\n")
+        return "m.toml"
+
+    def attack(self, name: str, body: str, needs: str = "SMASHED") -> str:
+        """An attack in a file of its own, from the body of its `run`; returns its name on the axis, quoted."""
+        lines = textwrap.indent(textwrap.dedent(body).strip(), " " * 8)
+        head = "import os, signal, sys, torch\nfrom dataclasses import dataclass\nfrom splitleak.contract import *\n"
+        cls = f"@dataclass(frozen=True)\nclass A(Attack):\n    goal, needs = Goal.INPUTS, Grant.{needs}\n"
+        self.write(f"{name}.py", f"{head}{cls}    def run(self, view):\n{lines}\n")
+        return f'"./{name}.py"'
+
+    def records(self, out: str = "out") -> dict[str, Any]:
+        """Every record by the name of its attack."""
+        found = [json.loads(path.read_text()) for path in (self.folder / out / "records").glob("*.json")]
+        return {record["labels"]["attack"]: record for record in found}
+
+    def csv(self, out: str = "out") -> str:
+        """The leaderboard without the columns that time anything."""
+        board = pd.read_csv(self.folder / out / "leaderboard.csv", dtype=str)
+        return board.drop(columns=[c for c in board if c.startswith("seconds_")]).to_csv(index=False)
+
+    def files(self, out: str = "out") -> dict[str, tuple[int, bytes]]:
+        """Every result file with when it was written and what is in it."""
+        paths = [p for kind in ("records", "victims") for p in (self.folder / out / kind).glob("*") if p.is_file()]
+        return {f"{p.parent.name}/{p.name}": (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(paths)}
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """The command line as a process (and process group) of its own."""
+        command = [str(Path(sys.executable).with_name("splitleak")), *args]
+        one = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command, cwd=self.folder, env=one, text=True, start_new_session=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def process(self, *args: str) -> Ran:
+        started = self.start(*args)
+        out, err = started.communicate(timeout=240)
+        return Ran(started.returncode, out, err)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.chdir(tmp_path)
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """main("run", "m.toml"): the command line inside this process, on one worker unless told otherwise."""
+
+    def call(*args: str) -> Ran:
+        alone = ["--workers", "1"] if args[:1] == ("run",) and "--workers" not in args else []
+        monkeypatch.setattr(sys, "argv", ["splitleak", *args, *alone])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, told.out, told.err)
+
+    return call

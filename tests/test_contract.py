@@ -1,0 +1,299 @@
+"""Every plug-in that ships keeps the contract; they are found in their folders, so a new file is tested by itself."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+import splitleak
+from splitleak import plugins
+from splitleak.contract import BadInput, Defense, Goal, Hooks, Model, Split, Task
+from splitleak.datasets.check import checked
+from splitleak.errors import NotAtHand
+from splitleak.plugin import Plugin
+
+ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
+HERE = Path.cwd()
+TINY = {"name": "ecg_synthetic", "n": 500}
+EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
+PROTOCOLS = ("vanilla", "u_shape")
+
+
+def of(kind: plugins.Kind) -> list[str]:
+    return [name for k, name in ALL if k == kind]
+
+
+def least(field: dict[str, Any]) -> Any:
+    """A legal value of a parameter without a default, from what its type says."""
+    if "enum" in field or "const" in field:
+        return field.get("const", (field.get("enum") or [None])[0])
+    if field.get("type") in ("integer", "number"):
+        return field.get("minimum", field.get("exclusiveMinimum", 0) + 1)
+    return {"boolean": False, "string": ""}[field["type"]]
+
+
+def made(kind: plugins.Kind, name: str, **given: Any) -> Plugin:
+    """With its defaults, and the least legal value where it has none."""
+    schema = TypeAdapter(plugins.find(kind, name, HERE)).json_schema()
+    needed = {key: least(schema["properties"][key]) for key in schema.get("required", [])}
+    return plugins.make(kind, {"name": name} | needed | given, HERE)
+
+
+def source(kind: plugins.Kind, name: str) -> Path:
+    return Path(inspect.getfile(plugins.find(kind, name, HERE)))
+
+
+def test_all_four_folders_hold_plugins_and_none_is_left_out() -> None:
+    for kind, folder in plugins.FOLDERS.items():
+        package = importlib.import_module(f"splitleak.{folder}")
+        files = {path.stem for path in Path(next(iter(package.__path__))).glob("*.py")}
+        assert set(plugins.names(kind)) <= files
+        bases = {name for name in files if f"({plugins.BASES[kind].__name__})" in text_of(package, name)}
+        assert set(plugins.names(kind)) == bases
+
+
+def text_of(package: Any, name: str) -> str:
+    return (Path(next(iter(package.__path__))) / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_plugin_says_its_mechanism_in_one_line(kind: plugins.Kind, name: str) -> None:
+    cls = plugins.find(kind, name, HERE)
+    for told in (importlib.import_module(cls.__module__).__doc__, cls.__doc__):
+        first = (told or "").strip().splitlines()[0] if (told or "").strip() else ""
+        if told and first and not first.startswith(f"{cls.__name__}("):  # what a dataclass without a docstring has
+            assert len(first) > 20
+            assert not first.lower().startswith(("implementation", "implements"))
+            return
+    pytest.fail(f"{kind} '{name}' has no docstring")
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_plugin_is_one_class_in_a_file_of_at_most_300_lines(kind: plugins.Kind, name: str) -> None:
+    assert len(source(kind, name).read_text().splitlines()) <= 300
+    assert dataclasses.is_dataclass(plugins.find(kind, name, HERE))
+    assert source(kind, name).stem == name
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_plugin_is_frozen_prints_as_its_name_and_comes_back_from_json(kind: plugins.Kind, name: str) -> None:
+    plugin = made(kind, name)
+    assert str(plugin).partition("(")[0] == name == plugin.name
+    text = json.dumps(plugin.parameters(), allow_nan=False)
+    again = plugins.make(kind, {"name": name} | json.loads(text), HERE)
+    assert again == plugin
+    assert hash(again) == hash(plugin)
+    assert str(again) == str(plugin) == plugins.label(kind, {"name": name} | plugin.parameters(), HERE)
+    for key in plugin.parameters():
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(plugin, key, None)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_parameter_that_it_does_not_have_is_bad_input(kind: plugins.Kind, name: str) -> None:
+    with pytest.raises(BadInput, match=f"{kind} '{name}': no parameter 'colour'"):
+        made(kind, name, colour=1)
+
+
+def sources() -> list[Path]:
+    """All Python files of the package, wherever its folders lie."""
+    packages = ("splitleak", "splitleak.datasets", "splitleak.attacks", "splitleak.defenses", "splitleak.models")
+    folders = {Path(p) for name in packages for p in importlib.import_module(name).__path__}
+    return sorted({path for folder in folders for path in folder.rglob("*.py")})
+
+
+def dangers(tree: ast.AST) -> list[str]:
+    """Whatever turns data into code."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
+            found.append(node.func.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            found += [n for n in names if n.partition(".")[0] in ("pickle", "dill", "joblib", "shelve", "marshal")]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("torch.load", "torch.save", "np.load"):
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_nothing_that_is_read_can_execute_code() -> None:
+    assert dangers(ast.parse("import pickle\neval('1')\ntorch.load(f)")) == ["pickle", "eval", "torch.load"]
+    assert len(sources()) > 25
+    assert {path.name: found for path in sources() if (found := dangers(ast.parse(path.read_text())))} == {}
+
+
+# Models and datasets ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", of("model"))
+def test_a_model_can_be_cut_wherever_it_says_and_starts_from_the_same_weights(name: str) -> None:
+    model, tried = made("model", name), 0
+    assert isinstance(model, Model)
+    for in_shape, task in EXAMPLES:
+        for protocol in PROTOCOLS:
+            starts: list[Tensor] = []
+            for cut in model.cuts(protocol):
+                torch.manual_seed(0)
+                try:
+                    split = model.split(in_shape, task, cut, protocol)
+                except BadInput:
+                    continue  # records of another kind
+                out = split.shapes(in_shape)[1]
+                prediction = split.eval()(torch.rand(2, *in_shape))
+                assert prediction.shape[1:] == ((task.size,) if task.kind == "classes" else (1, *in_shape[1:]))
+                assert (split.head is not None) if protocol == "u_shape" else (out == prediction.shape[1:])
+                starts.append(torch.cat([p.flatten() for p in split.parameters()]).sort().values)
+                tried += 1
+            assert all(torch.equal(starts[0], start) for start in starts)
+    assert tried >= 2
+
+
+@pytest.mark.parametrize("name", of("dataset"))
+def test_a_dataset_is_sound_and_the_same_each_time_or_says_where_to_put_it(name: str) -> None:
+    dataset = made("dataset", name)
+    try:
+        data = checked(dataset.load(), f"dataset '{name}'")
+    except NotAtHand as error:
+        assert "SPLITLEAK_DATA" in str(error)  # noqa: PT017
+        return
+    again = dataset.load()
+    for part in ("private", "aux", "test"):
+        one, other = getattr(data, part), getattr(again, part)
+        assert torch.equal(one.x, other.x)
+        assert torch.equal(one.y, other.y)
+        assert torch.equal(one.id, other.id)
+    assert data.private.x.shape[1:] == data.in_shape
+
+
+# Defences -----------------------------------------------------------------------------------------
+
+
+def network() -> tuple[Split, Tensor, Tensor]:
+    torch.manual_seed(0)
+    model = made("model", "ecg_cnn")
+    assert isinstance(model, Model)
+    split = model.split((1, 128), Task("classes", 5), 2, "vanilla")
+    return split, torch.rand(16, 1, 128), torch.arange(16) % 5
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-3)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def changes(defense: Defense) -> set[str]:
+    """The hooks by which this defence does anything at all to a batch, the network or the optimiser."""
+    split, x, y = network()
+    before = {name: t.clone() for name, t in split.state_dict().items()}
+    shaped = defense.shape(split)
+    live = defense.begin(shaped, 1)
+    z = shaped.bottom(x)[0]
+    g = 0.1 * torch.randn_like(z)
+    x2, y2 = live.batch(x, y)
+    sent = live.smash(z)
+    found = {
+        "shape": not same(before, shaped.state_dict()),
+        "batch": not (torch.equal(x, x2) and torch.equal(y, y2)),
+        "smash": sent.shape != z.shape or not torch.equal(sent, z),
+        "penalty": live.penalty(x, z, sent, y) is not None,
+        "gradient": not torch.equal(live.gradient(g, y), g),
+        "optimizer": type(live.optimizer(split.client_parameters(), adam)) is not torch.optim.Adam,
+    }
+    watches = {hook for hook in ("inspect",) if getattr(type(live), hook) is not getattr(Hooks, hook)}
+    return {hook for hook, does in found.items() if does} | watches
+
+
+@pytest.mark.parametrize("name", of("defense"))
+def test_a_defence_does_something_and_none_does_nothing(name: str) -> None:
+    defense = made("defense", name)
+    assert isinstance(defense, Defense)
+    assert bool(changes(defense)) is (name != "none")
+
+
+@pytest.mark.parametrize("name", of("defense"))
+def test_a_random_defence_is_fresh_each_time_and_repeats_with_its_seed(name: str) -> None:
+    defense = made("defense", name)
+    assert isinstance(defense, Defense)
+    split, x, _ = network()
+    live, z = defense.begin(defense.shape(split), 1), split.bottom(x)[0].detach()
+    kept = z.clone()
+    sent = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        sent.append(live.smash(z))
+    assert torch.equal(sent[0], sent[1])
+    assert torch.equal(z, kept)  # what the client computed is not overwritten
+    if not torch.equal(sent[0], sent[2]):
+        assert not torch.equal(sent[2], live.smash(z))
+
+
+@pytest.mark.parametrize("name", of("defense"))
+def test_a_defences_learned_part_has_a_state_that_can_be_kept(name: str) -> None:
+    defense = made("defense", name)
+    assert isinstance(defense, Defense)
+    live = defense.begin(network()[0], 1)
+    if isinstance(live, nn.Module):
+        assert all(isinstance(t, Tensor) for t in live.state_dict().values())
+    promise = [defense.privacy(k) for k in (1, 20)]
+    assert promise[0] is None or promise[0].epsilon <= promise[1].epsilon
+
+
+# Attacks ------------------------------------------------------------------------------------------
+
+
+def quick(name: str) -> dict[str, Any]:
+    """An attack with every large number made small: its steps, records and sizes."""
+    cls = plugins.find("attack", name, HERE)
+    large = {f.name: 24 for f in dataclasses.fields(cls) if type(f.default) is int and f.default > 64}
+    return {"name": name} | large
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
+    """All attacks on a tiny victim of either protocol, and again on that of the first one."""
+    axes = {"dataset": [TINY], "model": ["ecg_cnn"], "attack": [quick(name) for name in of("attack")]}
+    found = []
+    for number, protocols in enumerate((PROTOCOLS, PROTOCOLS[:1])):
+        torch.manual_seed(number)
+        whole = {"matrix": axes | {"protocol": list(protocols)}, "train": {"epochs": 1}, "evaluate": {"targets": 64}}
+        found.append(splitleak.run(whole, tmp_path_factory.mktemp("runs")))
+    return found
+
+
+def of_attack(records: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [r for r in records if r["cell"]["attack"]["name"] == name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", of("attack"))
+def test_every_attack_runs_and_its_null_twin_learns_nothing(records: list[list[dict[str, Any]]], name: str) -> None:
+    mine = of_attack(records[0], name)
+    assert {r["status"] for r in mine} <= {"done", "skipped"}, [r.get("traceback", r["why"]) for r in mine]
+    done = [r for r in mine if r["status"] == "done"]
+    assert done  # done: its guess had the right shape, range and only finite numbers
+    for record in done:
+        assert record["null"]["leaks"] is False
+        if record["cell"]["goal"] == Goal.INPUTS.value:
+            assert record["null"]["metrics"]["advantage"] <= 0.02
+    assert all("does not grant" in r["why"] or "already holds" in r["why"] for r in mine if r["status"] == "skipped")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", of("attack"))
+def test_every_attack_done_again_finds_the_same(records: list[list[dict[str, Any]]], name: str) -> None:
+    one, other = ({r["key"]: (r.get("metrics"), r.get("null")) for r in of_attack(run, name)} for run in records)
+    assert other == {key: one[key] for key in other}
+    assert other
