@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run test quick-test lint types bench reference clean
+.PHONY: run test quick-test lint types bench kill-test reference clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
@@ -26,6 +26,9 @@ types: $(MADE)
 
 bench: $(MADE)
 	$(BIN)/python -m splitleak.bench
+
+kill-test: $(MADE)
+	$(BIN)/python tests/long/kill.py
 
 # The tables under results/, on the real heartbeats; one folder, so that the matrices share their victims.
 reference: $(MADE)

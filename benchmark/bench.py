@@ -62,13 +62,19 @@ def main() -> None:
     torch.set_num_threads(1)
     items = []
     with tempfile.TemporaryDirectory() as folder:
-        for made in (step_cost("vanilla", 1.10), step_cost("u_shape", 1.15), *runs(Path(folder))):
+        for made in measured(Path(folder)):
             items.append(made)
             kept = "holds" if made.holds else "MISSED"
             typer.echo(f"{made.item:42} {made.figure:7.3f} {made.unit:4} {made.bar:8} {kept:7} {made.detail}")
     write_json(RESULT, {"items": [asdict(item) for item in items], "machine": machine()})
     typer.echo(f"written to {RESULT}")
     sys.exit(not all(item.holds for item in items))
+
+
+def measured(folder: Path) -> Iterator[Item]:
+    yield step_cost("vanilla", 1.10)
+    yield step_cost("u_shape", 1.15)
+    yield from runs(folder)
 
 
 def step_cost(protocol: Protocol, bar: float) -> Item:

@@ -1,0 +1,216 @@
+"""Kill -9 at fifty random moments and more, each followed by another run: `make kill-test`, about ten minutes.
+
+After every kill the records that are there must be whole, and stay as they are to the byte and the nanosecond; when
+a matrix is finished at last, its table must be that of an undisturbed run. Half of the kills hit the whole process
+group, half the main process alone, whose workers must then end by themselves. Writes results/kill_test.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+ATTACK = """\
+import time, torch
+from dataclasses import dataclass
+from splitleak.contract import Attack, Goal, Grant
+@dataclass(frozen=True)
+class Slow(Attack):
+    goal, needs = Goal.INPUTS, Grant.SMASHED
+    wait: float = 0.2
+    def run(self, view):
+        time.sleep(self.wait)
+        return torch.rand(view.targets, *view.in_shape)
+"""
+MATRIX = """\
+[matrix]
+dataset = ["./toy_signals.py"]
+model = ["ecg_cnn"]
+defense = ["none", { name = "laplace_range", epsilon = [1, 5] }]
+attack = ["blind", "./toy_peek.py", { name = "./slow.py", wait = [0.2, 0.3] }]
+seed = [0, 1]
+[train]
+epochs = 2
+[evaluate]
+targets = 20
+"""
+TOYS = Path(__file__).parents[1] / "toys"
+ENDS_WITHIN = 2.0  # seconds that a worker may outlive its run
+Files = dict[str, tuple[int, bytes]]
+
+
+@dataclass
+class Kill:
+    """One of them: how many workers, what was killed, how long after the run began to write, what was there then."""
+
+    workers: int
+    whole_group: bool
+    moment: float
+    files: int
+    half_written: int
+    orphans_ended_after: float
+
+
+def main() -> None:
+    """Kill and go on until there were enough kills and the last matrix is finished."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--kills", type=int, default=52)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--out", type=Path, default=Path("results/kill_test.json"))
+    given = asked.parse_args()
+    start, draw, kills, tables = time.monotonic(), random.Random(given.seed), list[Kill](), 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        finish(folder, "whole", 1)
+        while len(kills) < given.kills:
+            shutil.rmtree(folder / "out", ignore_errors=True)
+            kept: Files = {}
+            while len(kills) < given.kills and len(kept) < len(files(folder / "whole")):
+                kill = one(folder, draw)
+                untouched(kept, files(folder / "out"))
+                kept = files(folder / "out")
+                if kill is None:
+                    break
+                kills.append(kill)
+                say(f"{len(kills)}: {kill}")
+            finish(folder, "out", draw.choice((1, 2)))
+            untouched(kept, files(folder / "out"))
+            same(folder)
+            tables += 1
+    told = {"kills": len(kills), "tables": tables, "equal": True, "seconds": round(time.monotonic() - start, 1)}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(told | {"moments": [asdict(kill) for kill in kills]}, indent=1) + "\n")
+    say(f"{len(kills)} kills, {tables} tables, all equal; written to {given.out}")
+
+
+def prepare(folder: Path) -> None:
+    for toy in ("toy_signals.py", "toy_peek.py"):
+        shutil.copy(TOYS / toy, folder)
+    (folder / "slow.py").write_text(ATTACK)
+    (folder / "m.toml").write_text(MATRIX)
+
+
+def started(folder: Path, out: str, workers: int) -> subprocess.Popen[bytes]:
+    command = [
+        str(Path(sys.executable).with_name("splitleak")),
+        "run",
+        "m.toml",
+        "--out",
+        out,
+        "--workers",
+        str(workers),
+    ]
+    quiet = subprocess.DEVNULL
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=one_thread, start_new_session=True, stdout=quiet, stderr=quiet)
+
+
+def finish(folder: Path, out: str, workers: int) -> None:
+    status = started(folder, out, workers).wait()
+    check(status == 0, f"an undisturbed run ended with {status}")
+
+
+def one(folder: Path, draw: random.Random) -> Kill | None:
+    """A run that is killed at some moment after it took the lock or wrote a file; None if it was done before."""
+    workers, whole_group, moment = draw.choice((1, 2)), draw.random() < 0.5, draw.uniform(0.0, 2.5)
+    from_lock = draw.random() < 0.3
+    before = len(files(folder / "out"))
+    run = started(folder, "out", workers)
+    lock, begun = folder / "out" / ".lock", time.time()
+    while run.poll() is None and len(files(folder / "out")) == before:
+        if from_lock and lock.exists() and lock.stat().st_mtime > begun:
+            break
+        time.sleep(0.005)
+    end = time.monotonic() + moment
+    while run.poll() is None and time.monotonic() < end:
+        time.sleep(0.001)
+    if run.poll() is not None:
+        check(run.returncode == 0, f"a run ended with {run.returncode}")
+        return None
+    group = run.pid
+    at_work = [pid for pid in living(group) if pid != group and watches(pid)]
+    (os.killpg if whole_group else os.kill)(group, signal.SIGKILL)
+    killed = time.monotonic()
+    run.wait()
+    while any(pid in at_work for pid in living(group)):
+        check(time.monotonic() - killed < ENDS_WITHIN, "a worker outlived its run")
+        time.sleep(0.005)
+    ended, late = time.monotonic() - killed, files(folder / "out")
+    while living(group):  # a worker that was being imported ends when that is done
+        check(time.monotonic() - killed < 60, "a process outlived its run")
+        time.sleep(0.005)
+    check(files(folder / "out") == late, "written by a worker after its run was gone")
+    there = list((folder / "out").rglob("*"))
+    half = sum(path.suffix == ".tmp" for path in there)
+    return Kill(workers, whole_group, round(moment, 3), len(files(folder / "out")), half, round(ended, 3))
+
+
+def watches(pid: int) -> bool:
+    """Has a worker got so far that a thread of it waits for the end of its run?"""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
+
+
+def living(group: int) -> list[int]:
+    """The processes of a group that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of) == group and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def files(out: Path) -> Files:
+    """Records and victims with when they were written and what is in them; half-written ones do not count."""
+    paths = [path for kind in ("records", "victims") for path in (out / kind).glob("[!.]*")]
+    return {f"{path.parent.name}/{path.name}": (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def untouched(before: Files, after: Files) -> None:
+    changed = [name for name, told in before.items() if after.get(name) != told]
+    check(not changed, f"written twice or lost: {', '.join(changed)}")
+    for name, (_, content) in after.items():
+        if name.endswith(".json"):
+            json.loads(content)
+
+
+def same(folder: Path) -> None:
+    """The same files as an undisturbed run, none besides, and the same table but for what it timed."""
+    check(files(folder / "out").keys() == files(folder / "whole").keys(), "other files than an undisturbed run's")
+    check(not list((folder / "out").rglob("*.tmp")), "a half-written file is left")
+    one, other = (pd.read_csv(folder / out / "leaderboard.csv", dtype=str) for out in ("out", "whole"))
+    timed = [name for name in one if name.startswith("seconds_")]
+    check(one.drop(columns=timed).equals(other.drop(columns=timed)), "another table than an undisturbed run's")
+
+
+def check(holds: bool, why: str) -> None:
+    if not holds:
+        sys.exit(f"kill-test: {why}")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
