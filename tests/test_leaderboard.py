@@ -20,7 +20,7 @@ CONTRACT = (
     "advantage_ci95, advantage_drop, advantage_drop_ci95, null_advantage, mse, psnr, ssim, reid_top1, dcor, dtw, "
     "judge_accuracy, label_accuracy, auc, tpr_at_1fpr, epsilon, bytes_up, bytes_down, seconds_train, seconds_attack, "
     "detected_at, worst, flags, status, version"
-).split(", ")
+)
 HERE = Path.cwd()
 
 
@@ -78,7 +78,7 @@ def only(*records: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_columns_are_the_contract_in_its_order() -> None:
-    assert list(leaderboard([record()]).columns) == CONTRACT
+    assert ", ".join(leaderboard([record()]).columns) == CONTRACT
 
 
 def test_a_row_is_a_cell_but_for_its_seed() -> None:
@@ -169,12 +169,8 @@ def test_collapse_is_half_of_what_is_above_a_constant_answer(utility: float, col
 
 
 def test_few_seeds_are_fewer_than_three() -> None:
-    assert "few-seeds" in only(*(record(seed=s) for s in range(2)))["flags"]
-    assert "flags" not in only(*(record(seed=s) for s in range(3))) or not only(*map(record_of, range(3)))["flags"]
-
-
-def record_of(seed: int) -> dict[str, Any]:
-    return record(seed=seed)
+    assert only(*(record(seed=s) for s in range(2)))["flags"].split() == ["few-seeds"]
+    assert only(*(record(seed=s) for s in range(3)))["flags"] == ""
 
 
 @pytest.mark.parametrize("kind", ["dataset", "model", "defense", "attack"])
@@ -214,8 +210,8 @@ def test_metrics_that_do_not_apply_are_empty(tmp_path: Path) -> None:
     assert not {"ssim", "auc", "label_accuracy", "epsilon", "utility_attacked", "detected_at"} & set(row)
     write_csv(leaderboard([record()]), tmp_path / "all.csv")
     head, line = (tmp_path / "all.csv").read_text().splitlines()
-    assert head.split(",") == CONTRACT
-    told = dict(zip(CONTRACT, line.split(","), strict=True))
+    assert head.replace(",", ", ") == CONTRACT
+    told = dict(zip(head.split(","), line.split(","), strict=True))
     assert (told["ssim"], told["advantage_ci95"], told["cut"], told["bytes_up"]) == ("", "", "2", "2056")
 
 
