@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -124,6 +125,11 @@ class Ran:
         return said[0]
 
 
+def hear_interrupts() -> None:
+    """In a child: a test run in the background of a shell hands down that interrupts are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Lab:
     """A folder with toy signals, the matrices a test writes there, and the command line."""
 
@@ -171,7 +177,7 @@ class Lab:
         one = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
             command, cwd=self.folder, env=one, text=True, start_new_session=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
         )  # fmt: skip
 
     def process(self, *args: str) -> Ran:
