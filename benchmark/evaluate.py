@@ -49,7 +49,7 @@ def aux_of(cell: Cell, data: Data, targets: Records, base: Path) -> Records:
             raise BadInput(f"axis 'aux': '{spec['name']}' has records {other.in_shape} in {other.in_range}, "
                            f"the victim's are {data.in_shape} in {data.in_range}")  # fmt: skip
         aux = join(other.private, other.aux, other.test)
-    else:
+    if cell.aux["name"] in ("same", "none", cell.dataset["name"]):  # identities mean nothing between datasets
         aux = aux.take((~torch.isin(aux.id, targets.id)).nonzero().flatten())
     n = cell.aux["n"]
     generator = torch.Generator().manual_seed(victim.axis_seed("aux", cell) % 2**62)
