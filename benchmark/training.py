@@ -170,11 +170,10 @@ class Training:
         yield step
         step.close()
         self.live.inspect(done.wire["gradient"] if step.answer is None else step.answer, done.y)
-        if self.server:
-            self.server.step()
-        finish(done, step.answer)
-        if party.optimizer:
-            party.optimizer.step()
+        finish(done, step.answer)  # before any weight moves: the graph is still in the processor's cache
+        for optimizer in (self.server, party.optimizer):
+            if optimizer:
+                optimizer.step()
         self.live.observe(done.x, done.wire["smashed"])
         self.steps_done += 1
 

@@ -182,9 +182,10 @@ class Step(Gate):
     ) -> None:
         self.epoch, self.index, self.client = when
         self.answer: Tensor | None = None
-        self._top: nn.Module | None = top
+        self._top: list[nn.Module | None] = [top]
+        now, sent = self._top, tensors["smashed"]  # no source may hold the step itself: a circle is freed late
         sources: dict[str, Callable[[], Any]] = {name: t.clone for name, t in tensors.items()}
-        sources |= {"top": lambda: self._top, "reply": lambda: tensors["smashed"].shape}
+        sources |= {"top": lambda: now[0], "reply": lambda: sent.shape}
         super().__init__(grants, sources, read)
 
     @property
@@ -229,7 +230,7 @@ class Step(Gate):
 
     def close(self) -> None:
         """The moment is over: the server's part moves on."""
-        self._top = None
+        self._top[0] = None
 
 
 def frozen(module: nn.Module) -> nn.Module:
