@@ -59,12 +59,11 @@ def until(ready: Any, seconds: float) -> bool:
     return True
 
 
-def kill(lab: Any, workers: str, moment: float, whole_group: bool) -> None:
-    """Start a run, and kill it so many seconds after it has begun to work."""
+def kill(lab: Any, workers: str, files: int, whole_group: bool) -> None:
+    """Start a run, and kill it when it has written so many files: seconds would mean another place on each machine."""
+    enough = len(finished(lab)) + files
     run = lab.start("run", "m.toml", "--out", "out", "--workers", workers)
-    before = len(lab.files())
-    assert until(lambda: len(lab.files()) > before or run.poll() is not None, 120)
-    time.sleep(moment)
+    assert until(lambda: len(finished(lab)) >= enough or run.poll() is not None, 120)
     started = children(run.pid)
     at_work = [pid for pid in started if watches(pid)]  # the others are still being imported
     if whole_group:
@@ -86,7 +85,7 @@ def test_killed_run_goes_on_where_it_stopped(lab: Any, main: Any, matrix: str, w
     assert main("run", matrix, "--out", "whole").status == 0
     moments = random.Random(int(workers))
     for whole_group in (True, False):
-        kill(lab, workers, moments.uniform(0, 0.8), whole_group)
+        kill(lab, workers, moments.randint(1, 6), whole_group)
         kept = finished(lab)
         assert 0 < len(kept) < len(lab.files("whole"))
         again = main("run", matrix, "--out", "again" if whole_group else "out")
