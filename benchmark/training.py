@@ -76,12 +76,11 @@ def _grad(leaf: Tensor) -> Tensor:
 
 
 class Party:
-    """A client: its own parts, its own optimiser, its own records and their order."""
+    """A client: its own parts, its own records and their order, and all optimisers that move at its turn."""
 
-    def __init__(self, number: int, split: Split, records: Records, live: Hooks, settings: Train, seed: int) -> None:
+    def __init__(self, number: int, split: Split, records: Records, settings: Train, seed: int) -> None:
         self.number, self.split, self.records = number, split, records
-        own = split.client_parameters()  # none, where the client only sends its records
-        self.optimizer = live.optimizer(own, make_optimizer(settings)) if own else None
+        self.optimizers: list[torch.optim.Optimizer] = []
         self.order = torch.Generator().manual_seed(seed + number)
         self.batch_size = settings.batch_size
 
@@ -103,11 +102,26 @@ class Training:
         parts = divide(private, clients.n, seed)
         splits = [split] if clients.n == 1 else [_client_copy(split) for _ in parts]
         self.parties = [
-            Party(i, s, records, live, settings, seed) for i, (s, records) in enumerate(zip(splits, parts, strict=True))
+            Party(i, s, records, settings, seed) for i, (s, records) in enumerate(zip(splits, parts, strict=True))
         ]
-        server = list(split.top.parameters())
-        self.server = make_optimizer(settings)(server) if server else None
         self.current = self.parties[0]
+        self._give_optimizers(make_optimizer(settings))
+
+    def _give_optimizers(self, make: Callable[[Parameters], torch.optim.Optimizer]) -> None:
+        """The server's, the same for all its clients, and each client's own, as the defence wants it.
+
+        Where both would be alike and meet at every step they are one: not a bit differs, and a small step is a
+        twentieth faster.
+        """
+        server = list(self.split.top.parameters())
+        if self.clients.n == 1 and type(self.live).optimizer is Hooks.optimizer:
+            everything = [*server, *self.split.client_parameters()]
+            self.current.optimizers = [make(everything)] if everything else []
+            return
+        shared = [make(server)] if server else []
+        for party in self.parties:
+            own = party.split.client_parameters()  # none, where the client only sends its records
+            party.optimizers = [*shared, self.live.optimizer(own, make)] if own else shared
 
     def steps(self, grants: Grant, read: set[str], endless: bool = False) -> Iterator[Step]:
         """Train for `epochs`, or until nobody pulls any more; a defence that raises Detected ends it."""
@@ -130,8 +144,8 @@ class Training:
                 part.train(training)
 
     def _epoch(self, epoch: int, grants: Grant, read: set[str]) -> Iterator[Step]:
-        for optimizer in (*(p.optimizer for p in self.parties), self.server):
-            for group in optimizer.param_groups if optimizer else ():
+        for optimizer in (optimizer for party in self.parties for optimizer in party.optimizers):
+            for group in optimizer.param_groups:
                 group["lr"] = self.settings.lr * _factor(self.settings, epoch)
         for index, (party, x, y) in enumerate(self._turns()):
             yield from self._step(epoch, index, party, x, y, grants, read)
@@ -160,9 +174,8 @@ class Training:
         self, epoch: int, index: int, party: Party, x: Tensor, y: Tensor, grants: Grant, read: set[str]
     ) -> Iterator[Step]:
         self.current = party
-        for optimizer in (party.optimizer, self.server):
-            if optimizer:
-                optimizer.zero_grad()
+        for optimizer in party.optimizers:
+            optimizer.zero_grad()
         done = exchange(party.split, self.live, self.task, x, y)
         if not math.isfinite(done.loss.item()):
             raise Diverged(f"the training loss is no number any more, at step {self.steps_done} (epoch {epoch})")
@@ -171,9 +184,8 @@ class Training:
         step.close()
         self.live.inspect(done.wire["gradient"] if step.answer is None else step.answer, done.y)
         finish(done, step.answer)  # before any weight moves: the graph is still in the processor's cache
-        for optimizer in (self.server, party.optimizer):
-            if optimizer:
-                optimizer.step()
+        for optimizer in party.optimizers:
+            optimizer.step()
         self.live.observe(done.x, done.wire["smashed"])
         self.steps_done += 1
 
@@ -189,7 +201,7 @@ class Training:
 
 def train_whole(split: Split, private: Records, task: Task, settings: Train, seed: int) -> int:
     """Protocol `central`: the model was never cut; one optimiser for everything. Returns the number of steps."""
-    party = Party(0, split, private, Hooks(), settings, seed)
+    party = Party(0, split, private, settings, seed)
     optimizer = make_optimizer(settings)(split.parameters())
     split.train()
     steps = 0
