@@ -99,7 +99,10 @@ class Defense(Plugin, Hooks):
         return split
 
     def begin(self, split: Split, seed: int) -> Hooks:
-        """The live defence; an nn.Module's state is saved with the victim, and after training it is in eval mode."""
+        """The live defence; an nn.Module's state is saved with the victim, and after training it is in eval mode.
+
+        `split` knows its in_shape, cut_shape and out_shape.
+        """
         return self
 
     def privacy(self, releases: int) -> Privacy | None:

@@ -32,6 +32,10 @@ class Split(nn.Module):
     `kept` never leaves the client: a U-Net's skips of the client's levels.
     """
 
+    in_shape: tuple[int, ...] = ()  # of one record, one activation and what the top makes of it: known from
+    cut_shape: tuple[int, ...] = ()  # the moment that a defence begins
+    out_shape: tuple[int, ...] = ()
+
     def __init__(self, bottom: nn.Module, top: nn.Module, head: nn.Module | None = None) -> None:
         super().__init__()
         self.bottom, self.top, self.head = bottom, top, head
@@ -45,6 +49,12 @@ class Split(nn.Module):
     def client_parameters(self) -> list[nn.Parameter]:
         parts = [self.bottom] if self.head is None else [self.bottom, self.head]
         return [p for part in parts for p in part.parameters()]
+
+    def measure(self, in_shape: tuple[int, ...]) -> Split:
+        """Note the shapes that go with such records."""
+        self.in_shape = in_shape
+        self.cut_shape, self.out_shape = self.shapes(in_shape)
+        return self
 
     @torch.no_grad()
     def shapes(self, in_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

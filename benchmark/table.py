@@ -115,7 +115,10 @@ class Table:
         return key[9] != "blind" and bool(proof) and mean(_advantage(r) for r in proof) <= WORKS
 
     def worst(self, key: tuple[Any, ...]) -> float | None:
-        """The strongest working attack on this victim and goal among the threats that hold no more than this one."""
+        """The strongest working attack on this victim and goal among the threats that hold no more than this one.
+
+        Never below 0: whoever does worse with an attack guesses blindly.
+        """
         mine = threats.THREATS[key[5]].on(key[3])
         rivals = [
             mean(_advantage(r) for r in self.done(other))
@@ -124,7 +127,7 @@ class Table:
             and not threats.THREATS[other[5]].on(other[3]) & ~mine
             and not other[9].startswith("blind") and self.done(other) and self.works(other) and not self.failed(other)
         ]  # fmt: skip
-        return max(rivals, default=None)
+        return max(0.0, *rivals) if rivals else None
 
     def flags(self, key: tuple[Any, ...]) -> list[str]:
         done, found = self.done(key), []

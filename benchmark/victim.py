@@ -70,7 +70,7 @@ def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hoo
     cut = model.cuts("vanilla")[0] if cell.cut is None else cell.cut
     with Stream(axis_seed("init", cell)):
         split = model.split(data.in_shape, data.task, cut, cell.protocol)
-        split = defense.shape(split).to(data.private.x.device)
+        split = defense.shape(split).to(data.private.x.device).measure(data.in_shape)
         live = defense.begin(split, axis_seed("defense", cell))
     if isinstance(live, nn.Module):
         live.to(data.private.x.device)
