@@ -109,6 +109,7 @@ class Worker:
             "epsilon",
             "epsilon_one",
             "delta",
+            "utility_curve",
         )
         whole = {name: facts.get(name) for name in copied} | found
         seen = found.get("detected_at", facts["detected_at"])

@@ -21,6 +21,7 @@ class Train:
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     schedule: Literal["constant", "cosine"] = "constant"
+    curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
 
 
 @dataclass(frozen=True)

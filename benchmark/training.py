@@ -85,9 +85,15 @@ class Party:
         self.batch_size = settings.batch_size
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch over its records, in an order that depends on the seed alone."""
+        """One epoch over its records, in an order that depends on the seed alone.
+
+        A last batch of one record joins the one before: no norm and no range can be taken over a single one.
+        """
         order = torch.randperm(len(self.records), generator=self.order).to(self.records.x.device)
-        for index in order.split(self.batch_size):
+        parts = list(order.split(self.batch_size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        for index in parts:
             yield self.records.x[index], self.records.y[index]
 
 
@@ -123,7 +129,9 @@ class Training:
             own = party.split.client_parameters()  # none, where the client only sends its records
             party.optimizers = [*shared, self.live.optimizer(own, make)] if own else shared
 
-    def steps(self, grants: Grant, read: set[str], endless: bool = False) -> Iterator[Step]:
+    def steps(
+        self, grants: Grant, read: set[str], endless: bool = False, after_epoch: Callable[[], None] | None = None
+    ) -> Iterator[Step]:
         """Train for `epochs`, or until nobody pulls any more; a defence that raises Detected ends it."""
         epoch = 0
         self._mode(training=True)
@@ -131,6 +139,9 @@ class Training:
             while endless or epoch < self.settings.epochs:
                 yield from self._epoch(epoch, grants, read)
                 epoch += 1
+                if after_epoch:
+                    self.gather()
+                    after_epoch()
         except Detected:
             self.detected_at = self.steps_done
         finally:
@@ -199,7 +210,14 @@ class Training:
             load_client(self.split, self.current.split)
 
 
-def train_whole(split: Split, private: Records, task: Task, settings: Train, seed: int) -> int:
+def train_whole(
+    split: Split,
+    private: Records,
+    task: Task,
+    settings: Train,
+    seed: int,
+    after_epoch: Callable[[], None] | None = None,
+) -> int:
     """Protocol `central`: the model was never cut; one optimiser for everything. Returns the number of steps."""
     party = Party(0, split, private, settings, seed)
     optimizer = make_optimizer(settings)(split.parameters())
@@ -216,6 +234,8 @@ def train_whole(split: Split, private: Records, task: Task, settings: Train, see
             loss.backward()
             optimizer.step()
             steps += 1
+        if after_epoch:
+            after_epoch()
     split.eval()
     return steps
 

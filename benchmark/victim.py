@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,20 +96,33 @@ def training(victim: Victim) -> Training:
 def train(victim: Victim) -> dict[str, Any]:
     """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection."""
     start, detected = time.perf_counter(), -1
+    curve: list[float] = []
+    note = partial(_note_utility, victim, curve) if victim.cell.train.curve else None
     with Stream(axis_seed("training", victim.cell)):
         if victim.protocol == "central":
             steps = train_whole(
                 victim.split, victim.data.private, victim.data.task, victim.cell.train,
-                axis_seed("order", victim.cell) % 2**62,
+                axis_seed("order", victim.cell) % 2**62, note,
             )  # fmt: skip
         else:
             running = training(victim)
-            for _ in running.steps(Grant(0), set()):
+            for _ in running.steps(Grant(0), set(), after_epoch=note):
                 pass
             steps, detected = running.steps_done, running.detected_at
     if not all(bool(t.isfinite().all()) for t in victim.tensors().values()):
         raise Diverged(f"the weights are no numbers any more after the last step ({steps})")
-    return {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
+    facts = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
+    return facts | ({"utility_curve": curve} if curve else {})
+
+
+def _note_utility(victim: Victim, curve: list[float]) -> None:
+    """The utility of this moment; everything goes on as if nobody had looked."""
+    modes = {network: network.training for network in victim.networks().values()}
+    for network in modes:
+        network.eval()
+    curve.append(utility(victim)[1])
+    for network, mode in modes.items():
+        network.train(mode)
 
 
 def utility(victim: Victim) -> tuple[str, float]:
@@ -181,8 +195,8 @@ def data_digest(data: Data) -> str:
     """A hash of all records: other files under the same name make another victim."""
     whole = hashlib.sha256()
     for part in (data.private, data.aux, data.test):
-        for t in (part.x, part.y):
-            whole.update(t.cpu().contiguous().numpy().tobytes())
+        for t in (part.x, part.y, part.id, part.group):
+            whole.update(b"" if t is None else t.cpu().contiguous().numpy().tobytes())
     return whole.hexdigest()[:16]
 
 
@@ -240,3 +254,6 @@ class NullChannel(Hooks):
 
     def observe(self, x: Tensor, sent: Tensor) -> None:
         self.live.observe(x, sent)
+
+    def inspect(self, g: Tensor, y: Tensor) -> None:
+        self.live.inspect(g, y)
