@@ -72,17 +72,26 @@ def _unfolded(raw: dict[str, Any], who: str, base: Path) -> Matrix:
         if section not in SECTIONS:
             hint = plugins.did_you_mean(section, SECTIONS)
             raise BadInput(f"{who}: no section [{section}]{hint} (sections: {', '.join(SECTIONS)})")
-        if not isinstance(raw[section], dict):
+        if not isinstance(raw[section], dict) and not (section == "matrix" and _is_blocks(raw[section])):
             raise BadInput(f"{who}: '{section}' must be a section, [{section}]")
-    axes = _axes(raw.get("matrix", {}), who)
+    blocks = raw.get("matrix", {})
     train = plugins.checked(Train, raw.get("train", {}), f"{who}: [train]")
     evaluate = plugins.checked(Evaluate, raw.get("evaluate", {}), f"{who}: [evaluate]")
-    axes["dataset"], notes = _at_hand(axes["dataset"], base)
-    _check_against(axes, who)
     blank = Cell(train=train, evaluate=evaluate)
-    cells = [cell for point in _points(axes) for cell in _cells(blank, point, axes, base)]
+    cells: list[Cell] = []
+    notes: list[str] = []
+    for block in blocks if isinstance(blocks, list) else [blocks]:
+        axes = _axes(block, who)
+        axes["dataset"], missing = _at_hand(axes["dataset"], base)
+        notes += missing
+        cells += [cell for point in _points(axes) for cell in _cells(blank, point, axes, base)]
     unique = list({cell.key: cell for cell in cells}.values())
-    return Matrix(unique, base, notes)
+    return Matrix(unique, base, tuple(dict.fromkeys(notes)))
+
+
+def _is_blocks(given: Any) -> bool:
+    """`[[matrix]]`, one or more times: each is multiplied out by itself, and what they share is done once."""
+    return isinstance(given, list) and bool(given) and all(isinstance(block, dict) for block in given)
 
 
 def _axes(given: dict[str, Any], who: str) -> dict[str, list[Any]]:
@@ -107,18 +116,6 @@ def _axes(given: dict[str, Any], who: str) -> dict[str, list[Any]]:
     return axes
 
 
-def _check_against(axes: dict[str, list[Any]], who: str) -> None:
-    """An attack is kept to defences that are on their axis."""
-    legal = tuple(dict.fromkeys(spec["name"] for spec in axes["defense"]))
-    for entry in axes["attack"]:
-        for name in entry.get("against", ()):
-            if name not in legal:
-                raise BadInput(
-                    f"{who}: attack '{entry['name']}' is against '{name}', which is not on axis 'defense'"
-                    f"{plugins.did_you_mean(name, legal)} (defences there: {', '.join(legal)})"
-                )
-
-
 def _unfold(axis: str, values: list[Any], who: str) -> list[Any]:
     if axis in ("cut", "seed"):
         for value in values:
@@ -136,22 +133,10 @@ def _unfold(axis: str, values: list[Any], who: str) -> list[Any]:
     if axis == "clients":
         values = [{"n": value} if type(value) is int else value for value in values]
     tables = [{"name": value} if isinstance(value, str) else value for value in values]
-    if axis == "attack":
-        tables = [_aimed_at(table) for table in tables]
     for table in tables:
         if not isinstance(table, dict) or (axis != "clients" and not isinstance(table.get("name"), str)):
             raise BadInput(f"{who}: axis '{axis}': each is a name or a table with a name, not {table!r}")
     return [point for table in tables for point in _table_points(table, axis, who)]
-
-
-def _aimed_at(table: Any) -> Any:
-    """An attack's `against` is a list of defences and no axis: it stays together."""
-    if not isinstance(table, dict) or "against" not in table:
-        return table
-    names = table["against"]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise BadInput(f"axis 'attack': 'against' must be a list of names of defences, not {names!r}")
-    return table | {"against": tuple(names)}
 
 
 def _table_points(table: dict[str, Any], axis: str, who: str) -> Iterator[dict[str, Any]]:
@@ -178,11 +163,8 @@ def _cells(blank: Cell, point: dict[str, Any], axes: dict[str, list[Any]], base:
     grants = _aux_grants(victim.aux)
     cells: list[Cell] = []
     blind: list[Spec] = []
-    for entry in axes["attack"]:
-        given = {key: value for key, value in entry.items() if key != "against"}
+    for given in axes["attack"]:
         attack = cast(Attack, plugins.make("attack", given, base))
-        if victim.defense["name"] not in entry.get("against", (victim.defense["name"],)):
-            continue
         spec = {"name": given["name"]} | attack.parameters()
         if given["name"] == "blind":
             blind.append(given)
@@ -258,9 +240,10 @@ def _aux_grants(aux: Spec) -> Grant:
     return Grant.AUX | Grant.AUX_LABELS if aux["labels"] else Grant.AUX
 
 
-def _at_hand(specs: list[Spec], base: Path) -> tuple[list[Spec], tuple[str, ...]]:
+def _at_hand(specs: list[Spec], base: Path) -> tuple[list[Spec], list[str]]:
     """Replace a dataset whose files are missing by its `otherwise`, and say so."""
-    found, notes = [], []
+    found: list[Spec] = []
+    notes: list[str] = []
     for spec in specs:
         wanted = {key: value for key, value in spec.items() if key != "otherwise"}
         if "otherwise" in spec:
@@ -272,4 +255,4 @@ def _at_hand(specs: list[Spec], base: Path) -> tuple[list[Spec], tuple[str, ...]
                 notes.append(f"{error}; using '{spec['otherwise']}' instead")
                 wanted = {"name": spec["otherwise"]}
         found.append(wanted)
-    return found, tuple(notes)
+    return found, notes

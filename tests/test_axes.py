@@ -11,30 +11,46 @@ import pytest
 from splitleak import matrix
 
 Run = Callable[..., list[dict[str, Any]]]
-DEFENSES = 'defense = ["none", "laplace_range", "gaussian"]\n'
 
 
-def test_attack_is_kept_to_the_defences_that_it_is_against(lab: Any) -> None:
-    attack = '"channel", { name = "./toy_peek.py", against = ["none", "gaussian"] }'
-    cells = matrix.read(lab.matrix(f"{DEFENSES}attack = [{attack}]")).cells
-    met = {(cell.attack["name"], cell.defense["name"]) for cell in cells}
-    assert met == {("channel", d) for d in ("none", "laplace_range", "gaussian")} | {
-        ("./toy_peek.py", d) for d in ("none", "gaussian")
+BLOCKS = """
+[[matrix]]
+dataset = ["./toy_signals.py"]
+model = ["ecg_cnn"]
+defense = ["none", "laplace_range", "gaussian"]
+attack = ["blind", "channel"]
+[[matrix]]
+dataset = ["./toy_signals.py"]
+model = ["ecg_cnn"]
+defense = ["none", "gaussian"]
+attack = ["blind", "./toy_peek.py"]
+"""
+
+
+def test_blocks_of_a_matrix_are_unfolded_one_by_one_and_what_they_share_is_done_once(lab: Any) -> None:
+    lab.write("m.toml", BLOCKS)
+    cells = matrix.read("m.toml").cells
+    met = sorted((cell.attack["name"], cell.defense["name"], cell.threat) for cell in cells)
+    assert len(met) == len(set(met))
+    assert {(a, d) for a, d, _ in met if a != "blind"} == {
+        *(("channel", d) for d in ("none", "laplace_range", "gaussian")),
+        *(("./toy_peek.py", d) for d in ("none", "gaussian")),
     }
-    assert not any("against" in cell.attack for cell in cells)
+    assert len({cell.victim_key for cell in cells}) == 3
 
 
 @pytest.mark.parametrize(
-    ("against", "said"),
+    ("text", "said"),
     [
-        ('["laplace_rnge"]', r"attack 'channel' is against 'laplace_rnge', .*did you mean 'laplace_range'"),
-        ("[]", "'against' must be a list of names of defences, not \\[\\]"),
-        ('"none"', "'against' must be a list of names of defences, not 'none'"),
+        ("matrix = []", "'matrix' must be a section"),
+        ("matrix = [3]", "'matrix' must be a section"),
+        ('[[matrix]]\ndataset = ["./toy_signals.py"]', r"\[matrix\] needs 'model'"),
+        ("[[train]]\nepochs = 1", "'train' must be a section"),
     ],
 )
-def test_one_line_about_a_defence_that_is_not_there(lab: Any, main: Any, against: str, said: str) -> None:
-    matrix_file = lab.matrix(f'{DEFENSES}attack = [{{ name = "channel", against = {against} }}]')
-    assert re.search(said, main("check", matrix_file).line)
+def test_one_line_about_a_block(lab: Any, main: Any, text: str, said: str) -> None:
+    lab.write("m.toml", text)
+    assert re.search(said, main("check", "m.toml").line)
 
 
 @pytest.mark.parametrize("protocol", ["central", "vanilla", "u_shape"])

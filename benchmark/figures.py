@@ -1,0 +1,57 @@
+"""Accuracy against leakage, drawn from the reference tables: `python -m splitleak.figures results/reference`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+MARKS = {"eavesdropper": "v", "honest_server": "o", "query_server": "s", "white_box": "D", "malicious_server": "*"}
+SWEEPS = ("laplace_range", "gaussian", "dropout", "none")
+
+
+def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
+    """A defence is a column of marks at its accuracy, a mark a threat model's strongest attack."""
+    found = ecg[(ecg.goal == "inputs") & (ecg.threat != "oracle") & ecg.worst.notna()]
+    colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(found.defense))}
+    for (defense, threat), rows in found.groupby(["defense", "threat"]):
+        axes.scatter(rows.utility.mean(), rows.worst.max(), marker=MARKS[threat], color=colours[defense], s=60)
+    for threat, mark in MARKS.items():
+        axes.scatter([], [], marker=mark, color="grey", label=threat.replace("_", " "))
+    for defense, colour in colours.items():
+        axes.plot([], [], color=colour, lw=5, label=defense)
+    axes.set(xlabel="test accuracy", ylabel="advantage of the strongest attack", ylim=(-0.02, 1.02))
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def sweeps(main: pd.DataFrame, axes: Any) -> None:
+    """One defence turned up step by step, against one attacker who may query."""
+    found = main[main.attack.str.startswith("inverse_network")]
+    kinds = found.defense.str.partition("(")[0]
+    for kind in dict.fromkeys(kinds):
+        rows = found[kinds == kind].sort_values("utility")
+        axes.errorbar(rows.utility, rows.advantage, xerr=rows.utility_ci95, marker="o", label=f"{kind}: advantage")
+        axes.plot(rows.utility, rows.reid_top1, ls="--", marker="x", label=f"{kind}: re-identified",
+                  color=axes.lines[-1].get_color())  # fmt: skip
+    axes.set(xlabel="test accuracy", ylabel="leakage to inverse_network", ylim=(0, 1.02))
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def main() -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    folder = Path(sys.argv[1])
+    for name, source, draw in (("worst", "ecg.csv", worst_cases), ("sweep", "main.csv", sweeps)):
+        figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+        draw(pd.read_csv(folder / source), axes)
+        axes.grid(alpha=0.3)
+        figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
