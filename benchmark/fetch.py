@@ -61,7 +61,7 @@ def mitbih(source: str | None, out: Path, say: Say, progress: bool) -> list[str]
         for part, file in files.items():
             write(file, whole[part])
     drawn = f"{sum(DRAWN) // 2} drawn for each of {files['train']} and {files['test']}"
-    return [f"{len(beats.kind)} beats of {len(RECORDS)} records; {drawn}", _advice(files["train"])]
+    return [f"{len(beats.kind)} beats of {len(RECORDS)} records in {raw}; {drawn}", _advice(files["train"])]
 
 
 def read(raw: Path, progress: bool = False) -> Beats:

@@ -71,6 +71,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(fetch, "COUNTS", (2, 4, 4, 4, 4))
     monkeypatch.setattr(fetch, "DRAWN", (60, 60, 60, 24, 60))
     monkeypatch.setattr(fetch, "URL", "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(sources, "PAUSE", 0.0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPLITLEAK_DATA", raising=False)
@@ -183,7 +184,7 @@ def test_a_folder_is_read_where_it_is(raw: Path, get: Any, tmp_path: Path) -> No
     before = sorted(raw.iterdir())
     status, said, complaints = get("mitbih", "--from", str(raw), "--out", str(tmp_path / "o u t"))
     assert (status, complaints) == (0, [])
-    assert "18 beats of 2 records" in said
+    assert f"18 beats of 2 records in {raw}" in said
     assert f"SPLITLEAK_DATA='{tmp_path / 'o u t'}'" in said
     assert sorted(raw.iterdir()) == before
     assert {f.name for f in (tmp_path / "o u t").iterdir()} == {*BUILT, ".lock"}
