@@ -1,4 +1,4 @@
-"""The command line: run, leaderboard, list, check. Exit 0 all done or skipped, 1 some failed, 2 bad input."""
+"""The command line: run, leaderboard, list, check, fetch. Exit 0 all done or skipped, 1 some failed, 2 bad input."""
 
 from __future__ import annotations
 
@@ -87,6 +87,21 @@ def list_(
     from splitleak import show
 
     typer.echo(show.listing(what))
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="mitbih: the files of the dataset ecg.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="DIR|URL", help="Folder, archive or address [PhysioNet].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the files [where 'ecg' looks for them].")] = None,
+) -> None:
+    """Build a dataset's files from the raw records of a public database. Run again, it goes on where it stopped."""
+    from splitleak import fetch as fetching
+
+    for line in fetching.fetch(dataset, source, out, say=tell, progress=True):
+        typer.echo(line)
 
 
 @app.callback(invoke_without_command=True)

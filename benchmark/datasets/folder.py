@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from splitleak.errors import BadInput, NotAtHand
 
 Array = NDArray[Any]
+FETCHED = {"ecg": "mitbih"}  # datasets whose files `splitleak fetch` builds, and from what
 
 
 def find(dataset: str, file: str) -> Path:
@@ -22,6 +23,7 @@ def find(dataset: str, file: str) -> Path:
         if (place / file).is_file():
             return place / file
     told = "point SPLITLEAK_DATA to the folder that holds it"
+    told += f", or build it: splitleak fetch {FETCHED[dataset]}" if dataset in FETCHED else ""
     raise NotAtHand(f"dataset '{dataset}': no file {file} in {', '.join(map(str, places))}; {told}")
 
 
