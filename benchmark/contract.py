@@ -60,11 +60,9 @@ class Model(Plugin, ABC):
 class Hooks:
     """Where a defence may act. Each hook is the identity until overridden."""
 
-    def optimizer(
-        self, params: Parameters, make: Callable[[Parameters], torch.optim.Optimizer]
-    ) -> torch.optim.Optimizer:
-        """The client's optimiser."""
-        return make(params)
+    def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
+        """The optimiser of one client's own parts, `client.bottom` and `client.head`."""
+        return make(client.client_parameters())
 
     def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The client's batch before the forward pass; this y is what is sent."""
@@ -105,8 +103,11 @@ class Defense(Plugin, Hooks):
         """
         return self
 
-    def privacy(self, releases: int) -> Privacy | None:
-        """The guarantee after a record was sent `releases` times; None: it makes no such claim."""
+    def privacy(self, releases: int, batches: int = 1) -> Privacy | None:
+        """The guarantee after a record was sent `releases` times; None: it makes no such claim.
+
+        Once an epoch, in one of its client's `batches` batches, and once after training.
+        """
         return None
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from splitleak.contract import Data
 from splitleak.errors import Diverged
 from splitleak.evaluate import Scene, evaluate
 from splitleak.store import Store
+from splitleak.training import divide
 from splitleak.victim import Victim
 
 KINDS: tuple[plugins.Kind, ...] = ("dataset", "model", "defense", "attack")
@@ -133,9 +135,12 @@ class Worker:
 
 
 def _privacy(made: Victim) -> dict[str, Any]:
-    """The guarantee after every epoch's message and the release."""
-    promise = made.defense.privacy(made.cell.train.epochs + 1)
-    if promise is None:
+    """The guarantee after every epoch's message and the release, for a record of the client that is worst off."""
+    train, parts = made.cell.train, divide(made.data.private, made.cell.clients.n, victim.order_seed(made.cell))
+    counts = {ceil(len(part) / train.batch_size) for part in parts}
+    promises = [made.defense.privacy(train.epochs + 1, batches) for batches in counts]
+    promise = max((p for p in promises if p), key=lambda p: p.epsilon, default=None)
+    if promise is None or made.protocol == "central":  # a network that was never cut is trained without a defence
         return {}
     return {"epsilon": promise.epsilon, "epsilon_one": promise.epsilon_one, "delta": promise.delta}
 

@@ -126,8 +126,8 @@ class Training:
             return
         shared = [make(server)] if server else []
         for party in self.parties:
-            own = party.split.client_parameters()  # none, where the client only sends its records
-            party.optimizers = [*shared, self.live.optimizer(own, make)] if own else shared
+            own = bool(party.split.client_parameters())  # none, where the client only sends its records
+            party.optimizers = [*shared, self.live.optimizer(party.split, make)] if own else shared
 
     def steps(
         self, grants: Grant, read: set[str], endless: bool = False, after_epoch: Callable[[], None] | None = None

@@ -85,11 +85,16 @@ def axis_seed(role: str, cell: Cell) -> int:
     return seed_for(role, cell.dataset, cell.model, cell.seed)
 
 
+def order_seed(cell: Cell) -> int:
+    """Of the order of records, and of their division among clients."""
+    return axis_seed("order", cell) % 2**62
+
+
 def training(victim: Victim) -> Training:
     cell = victim.cell
     return Training(
         victim.split, victim.data.private, victim.data.task, victim.live, cell.train, cell.clients,
-        axis_seed("order", cell) % 2**62,
+        order_seed(cell),
     )  # fmt: skip
 
 
@@ -102,7 +107,7 @@ def train(victim: Victim) -> dict[str, Any]:
         if victim.protocol == "central":
             steps = train_whole(
                 victim.split, victim.data.private, victim.data.task, victim.cell.train,
-                axis_seed("order", victim.cell) % 2**62, note,
+                order_seed(victim.cell), note,
             )  # fmt: skip
         else:
             running = training(victim)
@@ -241,10 +246,8 @@ class NullChannel(Hooks):
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:
         return g.std() * torch.randn_like(g)
 
-    def optimizer(
-        self, params: Parameters, make: Callable[[Parameters], torch.optim.Optimizer]
-    ) -> torch.optim.Optimizer:
-        return self.live.optimizer(params, make)
+    def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
+        return self.live.optimizer(client, make)
 
     def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.live.batch(x, y)

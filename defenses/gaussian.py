@@ -45,7 +45,7 @@ class Gaussian(Defense):
         clipped = z * (self.clip / norm).view(-1, *[1] * (z.dim() - 1))
         return torch.add(clipped, torch.randn_like(z), alpha=self.sigma)
 
-    def privacy(self, releases: int) -> Privacy:
+    def privacy(self, releases: int, batches: int = 1) -> Privacy:
         """k Gaussian releases tell as much as one with noise sigma / sqrt(k), also if the weights adapt between."""
         if not releases:
             return Privacy(0.0, self.delta, self.epsilon)

@@ -182,7 +182,7 @@ def network() -> tuple[Split, Tensor, Tensor]:
     torch.manual_seed(0)
     model = made("model", "ecg_cnn")
     assert isinstance(model, Model)
-    split = model.split((1, 128), Task("classes", 5), 2, "vanilla")
+    split = model.split((1, 128), Task("classes", 5), 2, "vanilla").measure((1, 128))
     return split, torch.rand(16, 1, 128), torch.arange(16) % 5
 
 
@@ -210,7 +210,7 @@ def changes(defense: Defense) -> set[str]:
         "smash": sent.shape != z.shape or not torch.equal(sent, z),
         "penalty": live.penalty(x, z, sent, y) is not None,
         "gradient": not torch.equal(live.gradient(g, y), g),
-        "optimizer": type(live.optimizer(split.client_parameters(), adam)) is not torch.optim.Adam,
+        "optimizer": type(live.optimizer(split, adam)) is not torch.optim.Adam,
     }
     watches = {hook for hook in ("inspect",) if getattr(type(live), hook) is not getattr(Hooks, hook)}
     return {hook for hook, does in found.items() if does} | watches

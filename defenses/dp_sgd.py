@@ -1,0 +1,120 @@
+"""The client clips each record's gradient and adds Gaussian noise before it moves its own weights; z goes as it is.
+
+Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep Learning with Differential Privacy", CCS 2016,
+algorithm 1, as Opacus computes it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from splitleak.contract import BadInput, Defense, Parameters, Privacy, Split
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class DPSGD(Defense):
+    """Moves by (sum of gradients, each of norm <= max_grad_norm, + N(0, (noise_multiplier * max_grad_norm)^2)) / batch.
+
+    It protects the client's weights and updates, not what is sent: no activation is changed, and whoever sees them
+    is not held up at all. Three things bound what epsilon means, the accountant's for Poisson sampled batches and
+    neighbours that differ by one record's presence:
+    - Batches here are shuffled instead, one pass an epoch. Taking them for sampled ones is the usual approximation, and
+      of many batches a number that is too small: `privacy(releases, batches=1)`, which counts on no chance at all and
+      holds for any order, is many times as large.
+    - It counts the client's noisy updates alone, as if the server's part were given. That part is trained without
+      noise, on all records, and its answers carry what it has learned back to the client.
+    - Of several clients it is that of a record of the one that is worst off.
+
+    Layers that mix records, such as batch norm, have no gradients of single records and are refused.
+    """
+
+    noise_multiplier: Positive = 1.0  # larger, more noise
+    max_grad_norm: Positive = 1.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+
+    def shape(self, split: Split) -> Split:
+        """Refuse what has no gradient of its own for each record; Opacus' hooks allow no layer to work in place."""
+        from opacus.validators import ModuleValidator
+
+        for name, part in (("bottom", split.bottom), ("head", split.head)):
+            if part is None:
+                continue
+            wrong = ModuleValidator.validate(part, strict=False)
+            wrong += [f"{type(m).__name__} keeps statistics of its batches" for m in part.modules() if _mixes(m)]
+            if wrong:
+                raise BadInput(f"defense 'dp_sgd': the client's {name} has layers without per-record gradients: "
+                               f"{str(wrong[0]).splitlines()[0]}")  # fmt: skip
+            for module in part.modules():
+                if getattr(module, "inplace", False) is True:
+                    module.inplace = False  # type: ignore[assignment]
+        return split
+
+    def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
+        per_record, noisy = _opacus()
+        for part in (client.bottom, client.head):
+            if part is not None and any(p.requires_grad for p in part.parameters()):
+                per_record(part, loss_reduction="mean")  # what comes back is the gradient of the batch's mean loss
+        moved = [p for p in client.client_parameters() if p.requires_grad]
+        made: torch.optim.Optimizer = noisy(
+            make(moved), noise_multiplier=self.noise_multiplier, max_grad_norm=self.max_grad_norm, expected_batch_size=1
+        )
+        return made
+
+    def privacy(self, releases: int, batches: int = 1) -> Privacy:
+        """Of each epoch's update; the last release, after training, moves no weight."""
+        return Privacy(self.epsilon(releases - 1, batches), self.delta, self.epsilon(1, 1))
+
+    def epsilon(self, epochs: int, batches: int) -> float:
+        """Renyi accountant; a record is in each batch with probability 1 / batches."""
+        from opacus.accountants import RDPAccountant
+
+        accountant = RDPAccountant()
+        accountant.history = [(self.noise_multiplier, 1 / batches, epochs * batches)]
+        return float(accountant.get_epsilon(self.delta)) if epochs else 0.0
+
+
+def _mixes(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None
+
+
+@lru_cache
+def _opacus() -> tuple[type[Any], type[Any]]:
+    """Opacus' two halves with what a split needs; made late, as importing Opacus takes seconds."""
+    warnings.filterwarnings("ignore", "Full backward hook is firing")  # records need no gradient
+    from opacus.grad_sample import GradSampleModule
+    from opacus.optimizers import DPOptimizer
+
+    class PerRecord(GradSampleModule):  # type: ignore[misc]
+        """Hooks on a module that is called directly: its keys and its calls stay what they were."""
+
+        def capture_backprops_hook(self, module: nn.Module, *args: Any, **more: Any) -> None:
+            if self.hooks_enabled and module.training:  # a release has gradients too, but moves nothing
+                GradSampleModule.capture_backprops_hook(self, module, *args, **more)
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+            return SimpleNamespace(hooks_enabled=False)  # a copy of the network collects nothing
+
+    class Noisy(DPOptimizer):  # type: ignore[misc]
+        expected_batch_size: int
+
+        def pre_step(self, closure: Any = None) -> Any:
+            """Divide by a full batch, as the first one is, also where the last of an epoch is smaller."""
+            sizes = [len(p.grad_sample) for p in self.params if p.grad_sample is not None]
+            for p in self.params:
+                if p.grad_sample is None:  # a part that no gradient came back to gets its noise all the same
+                    p.grad_sample = p.new_zeros(max(sizes, default=1), *p.shape)
+            self.expected_batch_size = max(self.expected_batch_size, *sizes, 1)
+            return super().pre_step(closure)
+
+    return PerRecord, Noisy

@@ -1,0 +1,59 @@
+"""Only the largest elements of each record's smashed data are sent, zeros in place of the others.
+
+Zheng, Chen, Lyu, Yao, "Reducing Communication for Split Learning by Randomized Top-k Sparsification", IJCAI 2023,
+section 4: meant to save bytes; privacy is a by-product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from splitleak.contract import Defense, Hooks, Split
+
+
+@dataclass(frozen=True)
+class TopK(Defense):
+    """Keeps the k elements of largest magnitude of each record, k = keep * all (at least 1), as they are.
+
+    In training each of the k is, with probability alpha, one from outside the largest in place of one of them
+    (RandTopk); after training always the largest. The gradient passes through the elements that were sent alone.
+    """
+
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.1  # share of the elements
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.1  # 0: the largest in training too
+
+    def begin(self, split: Split, seed: int) -> Hooks:
+        return _Live(self)
+
+    def smash(self, z: Tensor) -> Tensor:
+        """(B, *cut) -> (B, *cut), as after training."""
+        return self.sparse(z, 0.0)
+
+    def sparse(self, z: Tensor, alpha: float) -> Tensor:
+        flat = z.detach().flatten(1)  # (B, D)
+        k = max(1, round(self.keep * flat.shape[1]))
+        order = flat.abs().argsort(1, descending=True)  # (B, D): the largest k first
+        kept = torch.zeros_like(flat)
+        kept[:, :k] = 1
+        if alpha and k < flat.shape[1]:
+            outside = (torch.rand_like(flat[:, :k]) < alpha).sum(1, keepdim=True)  # (B, 1)
+            outside = outside.clamp(max=flat.shape[1] - k)
+            ranks = [torch.rand_like(part).argsort(1) for part in (flat[:, :k], flat[:, k:])]  # a shuffle of each part
+            kept = torch.cat([ranks[0] < k - outside, ranks[1] < outside], 1).to(z.dtype)
+        return z * torch.zeros_like(flat).scatter(1, order, kept).view_as(z)
+
+
+class _Live(nn.Module, Hooks):
+    """Learns nothing; it is a module because the harness tells modules whether they train."""
+
+    def __init__(self, defense: TopK) -> None:
+        super().__init__()
+        self.defense = defense
+
+    def smash(self, z: Tensor) -> Tensor:
+        return self.defense.sparse(z, self.defense.alpha if self.training else 0.0)
