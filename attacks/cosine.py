@@ -4,8 +4,8 @@ The cosine of each target's gradient, (N, *out) of the features in a u-shape, el
 the mean direction of a class's hints. Of two classes only the positive one's (1, the rare one) hints are used, as in
 the paper; of more, every class's own. Guess (N, K).
 
-Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 3.2 and appendix (hints). The
-paper's AUC is taken inside each batch of the training and averaged; the harness's is over all targets at once.
+Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 3, and its hints. The paper's
+AUC is taken inside each batch of the training and averaged; the harness's is over all targets, on one trained model.
 """
 
 from __future__ import annotations

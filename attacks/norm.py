@@ -3,7 +3,7 @@
 Targets are ranked by the norm of their gradient, (N, *out) of the features in a u-shape, else (N, *cut) of the smashed
 data, and the ranking is cut where the classes' shares say, from the rarest to the most common. Guess (N, K).
 
-Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 3.1: two classes, the score is
+Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 3: two classes, the score is
 the norm alone. Shares come from labelled auxiliary records where the threat has them; else they count as equal and the
 last class as the rarest (the datasets' `positive` is 1); AUC does not depend on shares. More than two classes are new
 here. The paper's AUC is taken inside each batch of the training and averaged; the harness's is over all targets, on the

@@ -6,7 +6,7 @@ k-means, from the hints and from several drawn starts; the start is kept that k-
 cannot spoil the clusters; the Hungarian assignment of clusters to classes follows the hints. Guess (N, K), cosines.
 
 Liu, Lyu, Cui, Tao, "Similarity-based Label Inference Attack against Training and Inference of Split Learning",
-arXiv 2203.05222, section 4: the attacks by k-means and by the nearest known sample; activations as in inference, where
+arXiv 2203.05222: the attacks by k-means and by the nearest known sample; activations as in inference, where
 their distance after normalisation is the same. Beyond the paper: the drawn starts, and `spectral`, which clusters the
 leading eigenvectors of the cosines (Ng, Jordan, Weiss, NIPS 2001): it evens out what the head's weights have in
 common. There are K - 1 of them, because p - onehot y sums to 0.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -67,7 +68,7 @@ class Similarity(Attack):
         centres = torch.cat([seeds[None], u[self.drawn(u, len(seeds))]])  # (S, C, D)
         for _ in range(self.rounds):
             own = (u @ centres.mT).argmax(2)  # (S, N)
-            members = torch.nn.functional.one_hot(own, len(seeds)).to(u.dtype)  # (S, N, C)
+            members = F.one_hot(own, len(seeds)).to(u.dtype)  # (S, N, C)
             sums = members.mT @ u
             centres = torch.where((members.sum(1) > 0)[..., None], unit(sums), centres)
         return centres[(u @ centres.mT).amax(2).mean(1).argmax()]
@@ -83,5 +84,5 @@ class Similarity(Attack):
 
 def unit(x: Tensor) -> Tensor:
     """Rows of length 1; gradients of a trained model are as short as 1e-17, and a row of zeros stays one."""
-    x = x / x.abs().amax(-1, keepdim=True).clamp(min=1e-300)
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-300)
+    x = x / x.abs().amax(-1, keepdim=True).clamp(min=1e-300)  # first, for the squares of the shortest
+    return F.normalize(x, dim=-1, eps=1e-300)

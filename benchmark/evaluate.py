@@ -115,6 +115,17 @@ class Scene:
         return torch.cat([order[y[order] == c][:k] for c in range(self.data.task.size)])
 
     @cached_property
+    def test_in_train(self) -> float:
+        """The share of the test records that were trained on: no strangers, so left out where strangers are asked."""
+        return float(torch.isin(self.data.test.id, self.data.private.id).double().mean())
+
+    @property
+    def flags(self) -> list[str]:
+        """The dataset's own and, of a question about strangers, whether some of its test part are none."""
+        strangers = self.goal is Goal.MEMBERSHIP or self.cell.evaluate.whose == "test"
+        return [*self.data.flags, *(["test-in-train"] if strangers and self.test_in_train else [])]
+
+    @cached_property
     def question(self) -> Question:
         n = len(self.targets)
         counted = torch.ones(n, dtype=torch.bool)
@@ -214,10 +225,10 @@ class Attempt:
             data.in_shape, data.in_range, cut, out if cell.protocol == "u_shape" else None, data.task,
             cell.train.batch_size, len(scene.targets),
         )  # fmt: skip
-        names = ["smashed", "gradient"] + (["features", "gradient_features"] if cell.protocol == "u_shape" else [])
+        names = ["smashed", "gradient"]
+        names += ["features", "gradient_features"] if cell.protocol == "u_shape" else ["labels"]
         sources: dict[str, Callable[[], Any]] = {name: partial(self._sent, name) for name in names}
         sources |= {
-            "labels": lambda: scene.targets.y,
             "inputs": lambda: scene.targets.x,
             "hints": lambda: (scene.hints, scene.targets.y[scene.hints]),
             "top": lambda: self._part("top"),
@@ -289,8 +300,11 @@ def evaluate(scene: Scene) -> dict[str, Any]:
         "seconds_attack": seconds,
         "read": attempt.view.has_read,
         "curve": attempt.curve,
+        "flags": scene.flags,
         "guess": guess,
     }
+    if scene.goal is Goal.MEMBERSHIP:
+        found["test_in_train"] = scene.test_in_train
     if cell.tampers and attempt.training is not None:
         found["utility_attacked"] = victim.utility(attempt.victim)[1]
         found["steps_attacked"] = attempt.training.steps_done
