@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from statistics import mean
 from typing import Any, cast
 
 import torch
@@ -86,6 +87,7 @@ class Scene:
     data: Data
     base: Path
     kept: tuple[dict[str, Tensor], dict[str, Any]]
+    draw: int = 0  # of the hints
 
     def __post_init__(self) -> None:
         self.attack = cast(Attack, plugins.make("attack", self.cell.attack, self.base))
@@ -101,11 +103,27 @@ class Scene:
 
     @cached_property
     def hints(self) -> Tensor:
-        """Positions of the first few targets of each class (of any, where there are no classes)."""
+        """Positions of a few targets of each class (of any, where there are no classes): draw 0 takes the first."""
         y, k = self.targets.y, self.cell.evaluate.hints
+        order = torch.arange(len(y))
+        if self.draw:
+            seed = victim.axis_seed(f"hints {self.draw}", self.cell) % 2**62
+            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+        order = order.to(y.device)
         if self.data.task.kind != "classes":
-            return torch.arange(min(k, len(y)), device=y.device)
-        return torch.cat([(y == c).nonzero().flatten()[:k] for c in range(self.data.task.size)])
+            return order[:k]
+        return torch.cat([order[y[order] == c][:k] for c in range(self.data.task.size)])
+
+    @cached_property
+    def test_in_train(self) -> float:
+        """The share of the test records that were trained on: no strangers, so left out where strangers are asked."""
+        return float(torch.isin(self.data.test.id, self.data.private.id).double().mean())
+
+    @property
+    def flags(self) -> list[str]:
+        """The dataset's own and, of a question about strangers, whether some of its test part are none."""
+        strangers = self.goal is Goal.MEMBERSHIP or self.cell.evaluate.whose == "test"
+        return [*self.data.flags, *(["test-in-train"] if strangers and self.test_in_train else [])]
 
     @cached_property
     def question(self) -> Question:
@@ -207,10 +225,10 @@ class Attempt:
             data.in_shape, data.in_range, cut, out if cell.protocol == "u_shape" else None, data.task,
             cell.train.batch_size, len(scene.targets),
         )  # fmt: skip
-        names = ["smashed", "gradient"] + (["features", "gradient_features"] if cell.protocol == "u_shape" else [])
+        names = ["smashed", "gradient"]
+        names += ["features", "gradient_features"] if cell.protocol == "u_shape" else ["labels"]
         sources: dict[str, Callable[[], Any]] = {name: partial(self._sent, name) for name in names}
         sources |= {
-            "labels": lambda: scene.targets.y,
             "inputs": lambda: scene.targets.x,
             "hints": lambda: (scene.hints, scene.targets.y[scene.hints]),
             "top": lambda: self._part("top"),
@@ -282,8 +300,11 @@ def evaluate(scene: Scene) -> dict[str, Any]:
         "seconds_attack": seconds,
         "read": attempt.view.has_read,
         "curve": attempt.curve,
+        "flags": scene.flags,
         "guess": guess,
     }
+    if scene.goal is Goal.MEMBERSHIP:
+        found["test_in_train"] = scene.test_in_train
     if cell.tampers and attempt.training is not None:
         found["utility_attacked"] = victim.utility(attempt.victim)[1]
         found["steps_attacked"] = attempt.training.steps_done
@@ -294,4 +315,18 @@ def evaluate(scene: Scene) -> dict[str, Any]:
         scores = question.score(blank)
         leaks, p = question.null_leaks(blank, scores["advantage"], victim.axis_seed("null", cell))
         found["null"] = {"metrics": scores, "leaks": leaks, "p": p}
+    if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in found["read"]:
+        found |= drawn(scene, found["metrics"])
     return found
+
+
+def drawn(scene: Scene, first: dict[str, float]) -> dict[str, Any]:
+    """The same attack with other draws of the hints: means over all of them, and each one's score."""
+    scores = [first]
+    for draw in range(1, scene.cell.evaluate.draws):
+        other = replace(scene, draw=draw)
+        scores.append(other.question.score(Attempt(other).run()[0]))
+    each = {name: [score[name] for score in scores] for name in first}
+    told = {name: each[name] for name in ("advantage", "label_accuracy") if name in each}
+    means = {name: mean(values) for name, values in each.items()}
+    return {"metrics": means, "draws": {"n": len(scores), **told, "min": min(each["advantage"])}}

@@ -116,7 +116,7 @@ class Worker:
         whole = {name: facts.get(name) for name in copied} | found
         seen = found.get("detected_at", facts["detected_at"])
         whole["detected_at"] = seen if seen >= 0 else None  # the step at which the client stopped
-        return whole | {"status": "done", "flags": list(scene.data.flags)}
+        return whole | {"status": "done"}
 
     def blank(self, cell: Cell) -> dict[str, Any]:
         """What every record says, whatever came of it."""

@@ -26,12 +26,13 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """`[evaluate]`: whose records are attacked, how many, and how many hints a class a label attack gets."""
+    """`[evaluate]`: whose records are attacked, how many, and how many hints a class a label attack gets, how often."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     targets: Annotated[int, Field(ge=2)] = 1000
     whose: Literal["train", "test"] = "train"  # of test records no gradient and no label crosses
     hints: Positive = 1  # a class
+    draws: Positive = 1  # of the hints: an attack on labels that reads them is run on each, its score their mean
 
 
 @dataclass(frozen=True)
