@@ -34,7 +34,7 @@ class LabelDP(Defense):
     def begin(self, split: Split, seed: int) -> Hooks:
         return _Answers(self.epsilon, split, seed)
 
-    def privacy(self, releases: int) -> Privacy:
+    def privacy(self, releases: int, batches: int = 1) -> Privacy:
         """One answer, however often it is sent."""
         return Privacy(self.epsilon if releases else 0.0, 0.0, self.epsilon)
 
