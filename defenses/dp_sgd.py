@@ -27,11 +27,11 @@ class DPSGD(Defense):
     """Moves by (sum of gradients, each of norm <= max_grad_norm, + N(0, (noise_multiplier * max_grad_norm)^2)) / batch.
 
     It protects the client's weights and updates, not what is sent: no activation is changed, and whoever sees them
-    is not held up at all. Three things bound what epsilon means, the accountant's for Poisson sampled batches and
-    neighbours that differ by one record's presence:
-    - Batches here are shuffled instead, one pass an epoch. Taking them for sampled ones is the usual approximation, and
-      of many batches a number that is too small: `privacy(releases, batches=1)`, which counts on no chance at all and
-      holds for any order, is many times as large.
+    is not held up at all. Three things bound what epsilon, the accountant's, means (neighbours differ by the presence
+    of one record):
+    - It takes the batches for Poisson samples; here they are a shuffled pass an epoch. That is the usual approximation,
+      and with many batches far too small a number: for 20 epochs of 400 batches at noise 1 it says 1.3, where 30 holds
+      for any order. `privacy(releases, batches=1)` gives the latter: it counts on no chance.
     - It counts the client's noisy updates alone, as if the server's part were given. That part is trained without
       noise, on all records, and its answers carry what it has learned back to the client.
     - Of several clients it is that of a record of the one that is worst off.
@@ -51,7 +51,8 @@ class DPSGD(Defense):
             if part is None:
                 continue
             wrong = ModuleValidator.validate(part, strict=False)
-            wrong += [f"{type(m).__name__} keeps statistics of its batches" for m in part.modules() if _mixes(m)]
+            mixers = (m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+            wrong += [f"{type(m).__name__} mixes records" for m in mixers]  # Opacus looks only at those with weights
             if wrong:
                 raise BadInput(f"defense 'dp_sgd': the client's {name} has layers without per-record gradients: "
                                f"{str(wrong[0]).splitlines()[0]}")  # fmt: skip
@@ -72,8 +73,8 @@ class DPSGD(Defense):
         return made
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """Of each epoch's update; the last release, after training, moves no weight."""
-        return Privacy(self.epsilon(releases - 1, batches), self.delta, self.epsilon(1, 1))
+        """Of all epochs' updates, and of one epoch's; the last release, after training, moves no weight."""
+        return Privacy(self.epsilon(releases - 1, batches), self.delta, self.epsilon(1, batches))
 
     def epsilon(self, epochs: int, batches: int) -> float:
         """Renyi accountant; a record is in each batch with probability 1 / batches."""
@@ -81,11 +82,8 @@ class DPSGD(Defense):
 
         accountant = RDPAccountant()
         accountant.history = [(self.noise_multiplier, 1 / batches, epochs * batches)]
-        return float(accountant.get_epsilon(self.delta)) if epochs else 0.0
-
-
-def _mixes(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None
+        orders = [*accountant.DEFAULT_ALPHAS, 96, 128, 192, 256, 512]  # the last are for much noise
+        return float(accountant.get_epsilon(self.delta, alphas=orders)) if epochs else 0.0
 
 
 @lru_cache

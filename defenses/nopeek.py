@@ -25,7 +25,7 @@ class NoPeek(Defense):
     values). Hence the bias-corrected form that the metrics report is another one.
     """
 
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0  # beside a task's loss of weight 1
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5  # beside the task's loss of weight 1
 
     def penalty(self, x: Tensor, z: Tensor, sent: Tensor, y: Tensor) -> Tensor:
         return self.weight * distance_correlation(x.detach(), z)
