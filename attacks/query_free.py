@@ -1,0 +1,110 @@
+"""Whatever client fits the server's part fits the true client's place: train a shadow there, then invert the shadow.
+
+A shadow of the client's architecture learns the labels of the attacker's own records through the server's trained
+part, which is left alone; then either a decoder learns (shadow(x), x) and reads z (N, *cut), or each record is
+searched by descent: argmin ||shadow(x) - z||^2 + tv * TV(x). Guess (N, *in). No query, no pair, no step of training.
+
+He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 6 (query-free). Cross-
+entropy alone fixes what the client does for the task, not its coordinates: published SSIM .04 to .74. The paper
+searches; the decoder is the default here, since it at least answers with records, whatever the shadow got wrong. In
+a u-shape, where the server's part ends in features, a head of the attacker's own is trained with the shadow. Beyond
+the paper: `align` draws the shadow's messages towards those seen, by the multi-kernel discrepancy of FORA (Xu et
+al., CVPR 2024, section 4); 0 is the paper's attack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from splitleak import nets
+from splitleak.contract import Attack, Goal, Grant, View
+
+
+@dataclass(frozen=True)
+class QueryFree(Attack):
+    goal = Goal.INPUTS
+    needs = Grant.SMASHED | Grant.TOP | Grant.ARCHITECTURE | Grant.AUX | Grant.AUX_LABELS | Grant.DEFENSE
+
+    shadow: int = 2000  # steps of the shadow
+    align: float = 0.0  # weight of the discrepancy beside the task's loss
+    invert: Literal["decoder", "search"] = "decoder"  # paper: search
+    learn: int = 1500  # steps of the decoder
+    search: int = 200  # steps of the search; paper's code: 500
+    tv: float = 2.0  # of the search; paper's code: 2
+    batch: int = 32
+    lr: float = 1e-3
+    width: int = 32  # channels of the decoder, and of the head in a u-shape
+
+    def run(self, view: View) -> Tensor:
+        shadow = self.fit(view)
+        if self.invert == "search":
+            return torch.cat([self.descend(shadow, z, view.in_range, view.aux[:1]) for z in view.smashed.split(250)])
+        decoder = self.inverse(shadow, view)
+        with torch.no_grad():
+            return torch.cat([decoder(z) for z in view.smashed.split(256)])
+
+    def fit(self, view: View) -> nn.Module:
+        """The shadow: x (B, *in) -> z (B, *cut)."""
+        x, y, seen, task, defense, top = view.aux, view.aux_labels, view.smashed, view.task, view.defense, view.top
+        shadow, head = view.fresh_bottom().train(), nn.Sequential()
+        if view.out_shape is not None:
+            wanted = (view.classes,) if task.kind == "classes" else tuple(y.shape[1:])
+            head.append(nets.encoder(view.out_shape, wanted, self.width).to(x.device))
+        optimizer = torch.optim.Adam([*shadow.parameters(), *head.parameters(), torch.zeros(1)], self.lr)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.shadow, 1))
+        for _ in range(self.shadow):
+            i = torch.randint(len(x), (self.batch,), device=x.device)
+            sent = defense.smash(shadow(x[i]))
+            loss = task.loss(head(top(sent)), y[i])
+            if self.align:
+                other = seen[torch.randint(len(seen), (self.batch,), device=x.device)]
+                loss = loss + self.align * discrepancy(sent.flatten(1), other.flatten(1))
+            optimizer.zero_grad()
+            if loss.requires_grad:  # not if the defence lets nothing through
+                loss.backward()
+            optimizer.step()
+            schedule.step()
+        return shadow.eval().requires_grad_(False)
+
+    def inverse(self, shadow: nn.Module, view: View) -> nn.Module:
+        """(B, *cut) -> (B, *in), learned on what the shadow makes of the auxiliary records."""
+        aux, defense = view.aux, view.defense
+        decoder = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width).to(aux.device)
+        optimizer = torch.optim.Adam(decoder.parameters(), 3e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.learn, 1))
+        for _ in range(self.learn):
+            x = aux[torch.randint(len(aux), (self.batch,), device=aux.device)]  # (B, *in)
+            loss = F.mse_loss(decoder(defense.smash(shadow(x))), x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        return decoder.eval()
+
+    def descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], like: Tensor) -> Tensor:
+        """z (B, *cut) -> (B, *in), from the middle of the range."""
+        low, high = span
+        x = torch.full_like(like, (low + high) / 2).repeat(len(z), *[1] * (like.dim() - 1)).requires_grad_()
+        optimizer = torch.optim.Adam([x], 0.1 * (high - low), amsgrad=True)  # paper's code: 0.1
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.search, 1))
+        for _ in range(self.search):
+            rough = sum((x.diff(dim=axis).square().sum() for axis in range(2, x.dim())), x.new_zeros(()))
+            (x.grad,) = torch.autograd.grad((shadow(x) - z).square().sum() + self.tv * rough, x)
+            optimizer.step()
+            schedule.step()
+            x.data.clamp_(low, high)
+        return x.detach()
+
+
+def discrepancy(a: Tensor, b: Tensor) -> Tensor:
+    """(B, D), (B, D) -> (): squared maximum mean discrepancy, five Gaussian kernels around the mean distance."""
+    n, both = len(a), torch.cat([a, b])
+    squared = torch.cdist(both, both).square()  # (2B, 2B)
+    scale = squared.detach().sum() / (len(both) * (len(both) - 1))
+    kernel = sum((torch.exp(-squared / (scale * 2.0**k)) for k in range(-3, 2)), torch.zeros_like(squared))
+    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()

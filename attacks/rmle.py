@@ -1,0 +1,81 @@
+"""Who holds the client's weights searches the record that would be sent as what was seen, by descent on the record.
+
+x* = argmin ||f(x) - z||^2 + tv * TV(x), for all targets at once: z (N, *cut) -> guess (N, *in), clamped to in_range
+after each step. Every target is a problem of its own; a slice of them goes through the client together for speed.
+
+He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 4 (white-box), started
+at the middle of the range as there. New here, from what everybody knows of the defence:
+- The paper sets tv anew for each layer by hand. Here it is s^2 / d^2, the posterior mode: s^2 is the variance of the
+  noise that the defence adds to an element of z, d how much neighbouring values of a record differ. No noise, no tv.
+- What transforms z (quantises, drops, clips) stands behind f in every step, drawn afresh: expectation over
+  transformation. Noise that is only added has expectation f(x): there drawing it would only slow the descent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from splitleak.contract import Attack, BadInput, Defense, Goal, Grant, View
+
+
+@dataclass(frozen=True)
+class Rmle(Attack):
+    goal = Goal.INPUTS
+    needs = Grant.BOTTOM | Grant.SMASHED | Grant.DEFENSE
+
+    steps: int = 300  # paper's code: 5000
+    lr: float = 0.05  # the first of a cosine schedule, in widths of in_range; paper's code: 0.01, constant
+    rough: float = 0.05  # d, in widths of in_range; a signal's or an image's neighbours differ by about this
+    start: Literal["middle", "mean"] = "middle"  # of in_range, as in the paper; or the mean auxiliary record
+    slice: int = 250  # targets that are searched together
+
+    def run(self, view: View) -> Tensor:
+        low, high = view.in_range
+        first = torch.full(view.in_shape, (low + high) / 2, device=view.smashed.device)  # (*in)
+        if self.start == "mean":
+            if Grant.AUX not in view.grants:
+                raise BadInput("attack 'rmle': start = 'mean' needs auxiliary records, and this aux gives none")
+            first = view.aux.mean(0)
+        f, noise = channel(view.bottom, view.defense, view.smashed[: self.slice])
+        return torch.cat([self.search(f, noise, z, first, view.in_range) for z in view.smashed.split(self.slice)])
+
+    def search(
+        self, f: Callable[[Tensor], Tensor], noise: Tensor, z: Tensor, first: Tensor, span: tuple[float, float]
+    ) -> Tensor:
+        """z (B, *cut), noise (*cut) -> (B, *in)."""
+        low, high = span
+        x = first.repeat(len(z), *[1] * first.dim()).requires_grad_()
+        optimizer = torch.optim.Adam([x], self.lr * (high - low), amsgrad=True)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
+        for _ in range(self.steps):
+            loss = ((f(x) - z).square() / noise).sum() + total_variation(x) / (self.rough * (high - low)) ** 2
+            (x.grad,) = torch.autograd.grad(loss, x)
+            optimizer.step()
+            schedule.step()
+            x.data.clamp_(low, high)
+        return x.detach()
+
+
+def channel(bottom: nn.Module, defense: Defense, z: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """f: x (B, *in) -> (B, *cut) as the client sends it, less noise that is only added; and that noise's variance."""
+    draws = torch.stack([defense.smash(z) for _ in range(32)])  # (32, B, *cut)
+    noise = draws.var(0).mean(0)  # (*cut)
+    shift = (draws.mean(0) - z).square().mean()  # if noise is all there is: a 32nd of its variance
+    added = bool((draws[0] != draws[1]).all() and shift < noise.mean() / 16)
+
+    def f(x: Tensor) -> Tensor:
+        plain: Tensor = bottom(x)
+        sent = plain if added else defense.smash(plain)
+        return sent if sent.requires_grad else plain  # a defence that lets no gradient through
+
+    return f, noise + 1e-6 * z.var() + 1e-12
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """(B, C, ...) -> (): squared differences of neighbours, along every axis but the channels'; 0 of flat records."""
+    return sum((x.diff(dim=axis).square().sum() for axis in range(2, x.dim())), x.new_zeros(()))
