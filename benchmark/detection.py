@@ -27,7 +27,10 @@ COLUMNS = (
 
 
 def summary(records: Sequence[Record]) -> pd.DataFrame:
-    """A row per detector and attack: share of runs detected, median batches, mean advantage of those and of all."""
+    """A row per detector and attack: share of runs detected, median batches, mean advantage of those and of all.
+
+    An advantage never counts below 0: whoever does worse than a blind guess guesses blindly.
+    """
     import pandas as pd
 
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
@@ -38,7 +41,7 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     for key, runs in groups.items():
         seen = [r for r in runs if r.get("detected_at") is not None]
         batches = median(r["detected_at"] for r in seen) if seen else None
-        then, whole = (average([r["metrics"]["advantage"] for r in part]) for part in (seen, runs))
+        then, whole = (average([max(0.0, r["metrics"]["advantage"]) for r in part]) for part in (seen, runs))
         rows.append((key[0], key[1], key[7], key[9], len(runs), len(seen), len(seen) / len(runs), batches, then, whole))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -2,12 +2,14 @@
 
 Passive: nothing sent changes. In each batch the cosine similarities of the records' own gradients fall into pairs of
 the same label and pairs of different ones. Fu et al., "Focusing on Pinocchio's Nose: A Gradients Scrutinizer to
-Thwart Split-Learning Hijacking Attacks Using Intrinsic Attributes", NDSS 2023: there the gap between the two means,
-the overlap of their bands and the error of a parabola fitted to each over time go into one score. The statistic here
-is ours, and one number: the area under the ROC curve, the chance that a pair of the same label is more similar than
-one of different labels (1 honest, .5 hijacked), in each batch by itself, and its mean over a sliding window. It is
-of ranks, so that gradients that shrink or grow noisy late in training keep it; but where a hijacker's own aim
-depends on the class, its gradients do too, and the area rises above .5.
+Thwart Split-Learning Hijacking Attacks Using Intrinsic Attributes", NDSS 2023: there the gap between the two sets'
+means, the overlap of their bands and the error of a parabola fitted to the means over time go into one score.
+
+The statistic here is ours and has no such constants: the area under the ROC curve, the chance that a pair of the same
+label is more similar than one of different labels (1 honest, .5 hijacked), in each batch by itself, then its mean over
+a sliding window. It is of ranks, so gradients that shrink and grow noisy late in training keep it; but where what a
+hijacker pulls towards depends on the class, so do its gradients, and the area rises above .5. The threshold lies in
+the middle of what seeds 100-103 of `ecg` showed: never below .90 in honest training, never above .64 under FSHA.
 """
 
 from __future__ import annotations

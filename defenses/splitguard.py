@@ -3,11 +3,12 @@
 Only batches of training are ever fake. The client learns nothing from one, since its activations are sent cut off
 from the graph; the server's part cannot know and does learn from it, the cost that the paper accepts.
 
-Erdogan, Kupcu, Cicek, "SplitGuard: Detecting and Mitigating Training-Hijacking Attacks in Split Learning", WPES 2022,
-sections 4 and 5.3; differences in magnitude divided by their sum, as in its code (ege-erdogan/splitguard, c29acbe),
-without which the score depends on the gradients' unit. There a gradient is of the client's first weights, here of
-the activations, the mean over the batch; and there all batches count, here the last `memory`, so that noise of the
-first steps is forgotten and a hijack that starts late is seen.
+Erdogan, Kupcu, Cicek, "SplitGuard: Detecting and Mitigating Training-Hijacking Attacks in Split Learning", WPES 2022;
+differences in magnitude divided by their sum as in its code (ege-erdogan/splitguard, c29acbe), without which the score
+depends on the gradients' unit. There a gradient is of the client's first weights, here of the activations, the mean
+over the batch. There all batches count, here the last `memory`: noise of the first steps is forgotten, a hijack that
+starts late is seen. There a fake batch shifts all labels alike, here each by itself. Policy, memory and threshold were
+chosen on seeds 100-103 of `ecg`: honest training stayed above .53, FSHA fell below .45 by batch 318.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class SplitGuard(Defense):
     p_fake: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of fake batches; paper: .1
     start: Annotated[int, Field(ge=0)] = 20  # batches before the first that may be fake; paper: 20
     policy: Literal["fast", "avg-10", "avg-50", "voting"] = "avg-10"
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.45  # paper: .9
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.45  # of the policy's figure
     memory: Positive = 100  # last batches that count; paper: all
     mult: Annotated[float, Field(gt=0)] = 5.0  # paper: 5
     exp: Annotated[float, Field(gt=0)] = 2.0  # paper: 2
@@ -108,7 +109,7 @@ def angle(a: Tensor, b: Tensor) -> float:
 
 
 def alarm(scores: list[float], policy: str, threshold: float) -> bool:
-    """`fast`: the last score is below; avg-k: the mean of the last k; voting: most groups of five, by their means."""
+    """`fast`: the last score is below; avg-k: the mean of the last k; voting: most groups of five (ours), by means."""
     if policy == "fast":
         return scores[-1] < threshold
     if policy == "voting":
