@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run test quick-test lint types bench kill-test reference clean
+.PHONY: run test quick-test lint types bench kill-test reference detectors clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
@@ -40,6 +40,11 @@ reference: $(MADE)
 	done
 	$(BIN)/python -m splitleak.published runs/reference results/reference/ecg_published_figures.csv
 	$(BIN)/python -m splitleak.figures results/reference
+
+# True and false positives of the hijack detectors, and what the attacker had when it was seen.
+detectors: $(MADE)
+	$(BIN)/splitleak run ecg_detectors --out runs/reference
+	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/ecg_detectors_summary.csv
 
 $(MADE): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "splitleak needs Python 3.11 or newer")'

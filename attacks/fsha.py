@@ -8,10 +8,15 @@ Pasquini, Ateniese, Bernaschi, "Unleashing the Tiger: Inference Attacks on Split
 The client's optimiser is not the attacker's here (the paper sets it to 1e-5), so the game is calmed from this side:
 the pilot is trained first and stands still, under noise that keeps its code apart in every direction; the critic is
 dense, its loss the paper's logistic form with a gradient penalty around zero, its rate falling in the last part.
+
+Against clients that look out for it: `start` answers honestly at first; `spy` is SplitSpy (Fu et al., NDSS 2023,
+"Focusing on Pinocchio's Nose", against SplitGuard): the server's own part, which goes on learning the task, knows
+labels that do not belong to their records by its loss, and such batches are answered honestly.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak import nets
-from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.contract import Attack, Goal, Grant, Step, Task, View
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,6 @@ class FSHA(Attack):
     """The hijack: it ends training after `iterations` steps; the guess is of the client at that moment."""
 
     goal = Goal.INPUTS
-    needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
 
     iterations: int = 8000  # paper: 10,000
     pilot: int = 1500  # steps of the pilot and its inverse before that; paper: one beside each iteration
@@ -37,12 +41,20 @@ class FSHA(Attack):
     calm: float = 0.6  # the last part of the steps, in which the critic's rate falls to 0; paper: none
     width: int = 64  # channels of pilot and inverse; the critic has four times as many units
     curve: int = 500  # steps between two points of the curve in the record
+    start: int = 0  # first steps that are answered honestly, while the critic learns; paper: 0
+    spy: bool = False  # answer batches with false labels honestly; paper: no
+
+    @property
+    def needs(self) -> Grant:  # type: ignore[override]
+        hijack = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
+        return hijack | Grant.TOP | Grant.LABELS if self.spy else hijack
 
     def run(self, view: View) -> Tensor:
         aux = view.aux
         coded, inverse = self.train_pilot(view, aux)  # (M, *cut)
         critic = nets.critic(view.cut_shape, self.width).to(aux.device)
         optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
+        spy = Spy(view.task) if self.spy else None
         for i, step in enumerate(view.steps):
             if i % self.curve == 0:
                 view.log(i, lambda z: decode(inverse, z))
@@ -52,7 +64,9 @@ class FSHA(Attack):
             optimizer.param_groups[0]["lr"] = self.lr * rate
             z = step.smashed  # (B, *cut)
             self.train_critic(critic, optimizer, coded[torch.randint(len(coded), (len(z),), device=z.device)], z)
-            step.reply(rate**2 * hijack(critic, z))
+            fake = spy is not None and spy.sees_false_labels(step)
+            if i >= self.start and not fake:
+                step.reply(rate**2 * hijack(critic, z))
         return decode(inverse, view.smashed)
 
     def train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
@@ -84,6 +98,22 @@ class FSHA(Attack):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+class Spy:
+    """The loss of recent batches under the server's own part: one with false labels stands out above them."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.losses: deque[float] = deque(maxlen=50)
+
+    @torch.no_grad()
+    def sees_false_labels(self, step: Step) -> bool:
+        """More than three median deviations above the median, which a tenth of false batches hardly moves."""
+        self.losses.append(self.task.loss(step.top(step.smashed), step.labels).item())
+        recent = torch.tensor(self.losses, dtype=torch.float64)
+        usual = recent.median()
+        return bool(recent[-1] > usual + 3 * (recent - usual).abs().median())
 
 
 def hijack(critic: nn.Module, z: Tensor) -> Tensor:
