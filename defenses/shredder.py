@@ -26,7 +26,8 @@ class Shredder(Defense):
     is no longer pushed outwards once its in-vivo privacy, 1 / SNR = mean(n^2) / mean(z^2), has reached what is
     wanted; else it would grow for ever. Otherwise than in the paper the network is not frozen: both are trained at
     once, as training has one phase here, so the network learns to live with this noise; and what is sent draws
-    among the tensors themselves, not from distributions fitted to them.
+    among the tensors themselves, not from distributions fitted to them. A few tensors are a few shifts: an attacker
+    who may query, or sees many messages, learns to take them away, however large they are.
     """
 
     strength: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0  # lambda

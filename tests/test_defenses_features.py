@@ -174,6 +174,18 @@ def test_an_onlooker_who_logs_at_every_step_does_not_disturb_it(stage: Stage, de
         assert tried.view.smashed.shape == (len(scene.targets), *tried.view.cut_shape)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
+def test_a_whole_run_under_each_ends_well_with_an_onlooker_and_with_a_hijacker(run: Any, protocol: str) -> None:
+    attacks = ["toy_read_off", "toy_hijack"]
+    found = run(model=PLAIN, defense=[spec(d) for d in ALL], attack=attacks, protocol=protocol)
+    assert len(found) == 12
+    for record in found:
+        assert record["status"] == "done", record["why"]
+        claims = record["cell"]["defense"]["name"] == "dp_sgd"
+        assert (record.get("epsilon") is not None) is claims
+
+
 def made_of(cls: type[Defense], **given: object) -> Defense:
     return TypeAdapter(cls).validate_json(json.dumps(given))
 
