@@ -77,9 +77,10 @@ def test_how_short_a_gradient_is_does_not_matter_to_its_direction() -> None:
 
 def test_one_hint_that_is_like_none_of_its_class_is_put_right_by_the_others() -> None:
     y = torch.randint(0, 4, (N,))
-    g = torch.eye(4, WIDTH)[y] + 0.1 * torch.randn(N, WIDTH)
+    to = torch.eye(4, WIDTH) - torch.eye(4, WIDTH).mean(0)
+    g = to[y] + 0.1 * torch.randn(N, WIDTH)
     hints = first_of_each(y)
-    g[hints[0]] = torch.eye(4, WIDTH)[1] + 0.1 * torch.randn(WIDTH)  # of class 0, and looks like class 1
+    g[hints[0]] = to[1] + 0.1 * torch.randn(WIDTH)  # of class 0, and looks like class 1
     view = view_of(y, 4, hints=hints, features=g, gradient_features=g)
     for spectral in (True, False):
         assert advantage(Similarity(spectral=spectral).run(view), y) > 0.98
