@@ -197,7 +197,7 @@ class Attempt:
         """The victim's steps in the victim's random stream, whatever the attacker draws in between."""
         try:
             while True:
-                with self.stream:
+                with self.stream, torch.enable_grad():  # an attack may look from inside its own no_grad
                     step = next(steps, None)
                 if step is None:
                     return
@@ -212,7 +212,8 @@ class Attempt:
     @cached_property
     def released(self) -> dict[str, Tensor]:
         self.settle()
-        return victim.release(self.victim, self.scene.targets, Stream(victim.axis_seed("release", self.scene.cell)))
+        with torch.enable_grad():
+            return victim.release(self.victim, self.scene.targets, Stream(victim.axis_seed("release", self.scene.cell)))
 
     def _sent(self, name: str) -> Tensor:
         return self.released[name]

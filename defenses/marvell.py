@@ -78,7 +78,7 @@ def solve(v: float, u: float, d: int, p: float, power: float) -> tuple[float, fl
         return x * left / p, t * (v < u), (1 - x) * left / (1 - p), t * (v >= u)
 
     (t0, t1), (x0, x1) = legal
-    for _ in range(8):
+    for _ in range(11):
         t = np.linspace(t0, t1, 19)[1:-1, None]  # not the very end: nothing is left there for x to share
         x = np.linspace(x0, x1, 17)[None]
         k1, l1, k0, l0 = noises(t, x)
@@ -89,8 +89,8 @@ def solve(v: float, u: float, d: int, p: float, power: float) -> tuple[float, fl
 
 
 def around(centre: float, width: float, bound: tuple[float, float]) -> tuple[float, float]:
-    """A quarter of the width, inside what is legal."""
-    return max(bound[0], centre - width / 8), min(bound[1], centre + width / 8)
+    """Two fifths of the width, inside what is legal."""
+    return max(bound[0], centre - width / 5), min(bound[1], centre + width / 5)
 
 
 def sum_kl(a1: Array, b1: Array, a0: Array, b0: Array, d: int) -> Array:
