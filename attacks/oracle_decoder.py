@@ -39,8 +39,8 @@ class OracleDecoder(Attack):
     width: int = 64  # channels of the decoders
     dense: int = 16384  # largest z and record, in elements, for which there is a dense decoder too
     checks: int = 20  # moments to choose from
-    held: int = 500  # records to choose on, a tenth of all at most
-    descent: int = 100  # steps of the second guess
+    held: int = 250  # records to choose on, a tenth of all at most
+    descent: int = 60  # steps of the second guess
 
     def run(self, view: View) -> Tensor:
         own, held = self.records(view)

@@ -1,15 +1,15 @@
 """Whatever client fits the server's part fits the true client's place: train a shadow there, then invert the shadow.
 
 A shadow of the client's architecture learns the labels of the attacker's own records through the server's trained
-part, which is left alone; then either a decoder learns (shadow(x), x) and reads z (N, *cut), or each record is
-searched by descent: argmin ||shadow(x) - z||^2 + tv * TV(x). Guess (N, *in). No query, no pair, no step of training.
+part, which is left alone; then each record is searched by descent: argmin ||shadow(x) - z||^2 + tv * TV(x), or a
+decoder learns (shadow(x), x). z (N, *cut) -> guess (N, *in). No query, no pair, no look at the victim's training.
 
 He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 6 (query-free). Cross-
 entropy alone fixes what the client does for the task, not its coordinates: published SSIM .04 to .74. The paper
-searches; the decoder is the default here, since it at least answers with records, whatever the shadow got wrong. In
-a u-shape, where the server's part ends in features, a head of the attacker's own is trained with the shadow. Beyond
-the paper: `align` draws the shadow's messages towards those seen, by the multi-kernel discrepancy of FORA (Xu et
-al., CVPR 2024, section 4); 0 is the paper's attack.
+searches, and so does the default; the decoder is for a shadow whose messages are like those seen, since what it has
+never met it reads as anything at all. In a u-shape, where the server's part ends in features, a head of the
+attacker's own is trained with the shadow. Beyond the paper: `align` draws the shadow's messages towards those seen,
+by the multi-kernel discrepancy of FORA (Xu et al., CVPR 2024, section 4); 0 is the paper's attack.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class QueryFree(Attack):
 
     shadow: int = 2000  # steps of the shadow
     align: float = 0.0  # weight of the discrepancy beside the task's loss
-    invert: Literal["decoder", "search"] = "decoder"  # paper: search
+    invert: Literal["search", "decoder"] = "search"  # paper: search
     learn: int = 1500  # steps of the decoder
     search: int = 200  # steps of the search; paper's code: 500
     tv: float = 2.0  # of the search; paper's code: 2
