@@ -17,7 +17,9 @@ def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
     found = ecg[(ecg.goal == "inputs") & (ecg.threat != "oracle") & ecg.worst.notna()]
     colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(found.defense))}
     for (defense, threat), rows in found.groupby(["defense", "threat"]):
-        axes.scatter(rows.utility.mean(), rows.worst.max(), marker=MARKS[str(threat)], color=colours[str(defense)], s=60)
+        axes.scatter(
+            rows.utility.mean(), rows.worst.max(), marker=MARKS[str(threat)], color=colours[str(defense)], s=60
+        )
     for threat, mark in MARKS.items():
         axes.scatter([], [], marker=mark, color="grey", label=threat.replace("_", " "))
     for defense, colour in colours.items():
