@@ -250,6 +250,7 @@ def test_every_draw_has_its_own_hints_which_its_own_score_leaves_out(stage: Call
 # On real networks ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["u_shape", "vanilla"])
 def test_hints_and_gradients_name_the_labels_of_a_split_that_trained(
     run: Callable[..., list[dict[str, Any]]], protocol: str
