@@ -203,6 +203,14 @@ def test_test_rows_that_were_trained_on_are_no_strangers_and_the_record_says_so(
     assert torch.isin(scene.targets.id[scene.member == 1], data.private.id).all()
 
 
+def test_neither_its_place_nor_its_batch_tells_whether_a_target_was_trained_on(stage: Callable[..., Scene]) -> None:
+    scene = stage(attack={"name": "membership"}, dataset={"name": "toy_flat", "n": 604})
+    assert torch.equal(scene.member == 1, torch.isin(scene.targets.id, scene.data.private.id))
+    assert float(scene.member.mean()) == 0.5
+    assert abs(metrics.scores(-torch.arange(len(scene.targets)).double(), scene.member)["advantage"]) < 0.4
+    assert all(0 < float(batch.mean()) < 1 for batch in scene.member.split(16)[:-1])
+
+
 # Draws of the hints -------------------------------------------------------------------------------
 
 
