@@ -33,8 +33,9 @@ def targets_of(cell: Cell, data: Data, goal: Goal) -> tuple[Records, Tensor]:
     strangers = strangers.take((~torch.isin(strangers.id, data.private.id)).nonzero().flatten())
     if goal is Goal.MEMBERSHIP:
         half = min(cell.evaluate.targets // 2, len(members), len(strangers))
-        parts = [some(members, half, generator), some(strangers, half, generator)]
-        return join(*parts), torch.cat([torch.ones(half), torch.zeros(half)])
+        both = join(some(members, half, generator), some(strangers, half, generator))
+        order = torch.randperm(2 * half, generator=generator)  # neither a place nor a batch may tell who is who
+        return both.take(order.to(both.x.device)), (order < half).float()
     source = members if cell.evaluate.whose == "train" else strangers
     chosen = some(source, min(cell.evaluate.targets, len(source)), generator)
     return chosen, torch.full((len(chosen),), float(cell.evaluate.whose == "train"))

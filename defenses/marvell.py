@@ -9,7 +9,8 @@ a0 = u + k0, b0 = u + l0,
 
 the sum of both Kullback-Leibler divergences, at the power p (k1 + (d - 1) l1) + (1 - p) (k0 + (d - 1) l0) = P.
 Across D only the ratio b1/b0 counts, so the class that varies more gets no noise there and the other at most what makes
-them equal: of four unknowns two are left, how much goes across D and how the rest is shared, found on ever finer grids.
+them equal: of four unknowns two are left, how much goes across D and, for each such amount, how the rest is shared;
+both are found on ever finer grids.
 """
 
 from __future__ import annotations
@@ -70,27 +71,27 @@ def solve(v: float, u: float, d: int, p: float, power: float) -> tuple[float, fl
     """k1, l1, k0, l0, for |D| = 1: what minimises sumKL at this power."""
     v, u = max(v, TINY), max(u, TINY)
     price = (d - 1) * (p if v < u else 1 - p)  # of one unit of noise across D, for the class that varies less
-    legal = (0.0, min(abs(u - v), power / price) if price else 0.0), (0.0, 1.0)
+    most = min(abs(u - v), power / price) if price else 0.0
 
     def noises(t: Array, x: Array) -> tuple[Array, Array, Array, Array]:
         """t across D, the share x of what is left to the one class, the rest to the other."""
         left = np.maximum(power - price * t, 0)
         return x * left / p, t * (v < u), (1 - x) * left / (1 - p), t * (v >= u)
 
-    (t0, t1), (x0, x1) = legal
-    for _ in range(11):
-        t = np.linspace(t0, t1, 19)[1:-1, None]  # not the very end: nothing is left there for x to share
-        x = np.linspace(x0, x1, 17)[None]
-        k1, l1, k0, l0 = noises(t, x)
-        i, j = divmod(int(np.argmin(sum_kl(v + k1, v + l1, u + k0, u + l0, d))), 17)
-        (t0, t1), (x0, x1) = around(t[i, 0], t1 - t0, legal[0]), around(x[0, j], x1 - x0, legal[1])
-    found = noises(t[i], x[0, j : j + 1])
-    return float(found[0][0]), float(found[1][0]), float(found[2][0]), float(found[3][0])
-
-
-def around(centre: float, width: float, bound: tuple[float, float]) -> tuple[float, float]:
-    """Two fifths of the width, inside what is legal."""
-    return max(bound[0], centre - width / 5), min(bound[1], centre + width / 5)
+    start, end = 0.0, most
+    for _ in range(4):
+        t = np.linspace(start, end, 19)[1:-1, None]  # not the very end: nothing is left there for x to share
+        low, high = np.zeros_like(t), np.ones_like(t)
+        for _ in range(2):  # the best x for each t
+            x = low + (high - low) * np.linspace(0, 1, 65)
+            k1, l1, k0, l0 = noises(t, x)
+            loss = sum_kl(v + k1, v + l1, u + k0, u + l0, d)
+            best, cell = np.take_along_axis(x, loss.argmin(1)[:, None], 1), (high - low) / 64
+            low, high = np.maximum(best - cell, 0), np.minimum(best + cell, 1)
+        i = int(loss.min(1).argmin())
+        start, end = max(float(t[i, 0]) - (end - start) / 18, 0.0), min(float(t[i, 0]) + (end - start) / 18, most)
+    k1, l1, k0, l0 = noises(t[i], best[i])
+    return float(k1[0]), float(l1[0]), float(k0[0]), float(l0[0])
 
 
 def sum_kl(a1: Array, b1: Array, a0: Array, b0: Array, d: int) -> Array:

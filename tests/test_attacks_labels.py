@@ -203,6 +203,14 @@ def test_test_rows_that_were_trained_on_are_no_strangers_and_the_record_says_so(
     assert torch.isin(scene.targets.id[scene.member == 1], data.private.id).all()
 
 
+def test_neither_its_place_nor_its_batch_tells_whether_a_target_was_trained_on(stage: Callable[..., Scene]) -> None:
+    scene = stage(attack={"name": "membership"}, dataset={"name": "toy_flat", "n": 604})
+    assert torch.equal(scene.member == 1, torch.isin(scene.targets.id, scene.data.private.id))
+    assert float(scene.member.mean()) == 0.5
+    assert abs(metrics.scores(-torch.arange(len(scene.targets)).double(), scene.member)["advantage"]) < 0.4
+    assert all(0 < float(batch.mean()) < 1 for batch in scene.member.split(16)[:-1])
+
+
 # Draws of the hints -------------------------------------------------------------------------------
 
 
@@ -250,6 +258,7 @@ def test_every_draw_has_its_own_hints_which_its_own_score_leaves_out(stage: Call
 # On real networks ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["u_shape", "vanilla"])
 def test_hints_and_gradients_name_the_labels_of_a_split_that_trained(
     run: Callable[..., list[dict[str, Any]]], protocol: str

@@ -39,7 +39,7 @@ def gradients(shares: tuple[float, ...] = (0.8, 0.2)) -> tuple[Tensor, Tensor]:
 def test_under_max_norm_every_gradient_is_as_long_as_the_longest_on_average_and_keeps_its_line() -> None:
     g, y = gradients()
     g = g * 10.0 ** -torch.arange(B)[:, None].div(8)  # over eight orders of magnitude
-    sent = torch.stack([MaxNorm().gradient(g, y) for _ in range(4000)])  # (draws, B, D)
+    sent = MaxNorm().gradient(g.repeat(4000, 1), y.repeat(4000)).view(4000, B, D)
     longest = g.norm(dim=1).max()
     torch.testing.assert_close(
         sent.norm(dim=2).square().mean(0).sqrt(), longest.expand(B), rtol=0.05, atol=0
@@ -116,16 +116,17 @@ def test_marvells_noise_has_the_variances_that_were_solved_for() -> None:
     g, y = gradients()
     scale, own = 4.0, y == 1
     gap = g[own].mean(0) - g[~own].mean(0)
-    sent = torch.stack([Marvell(scale).gradient(g, y) for _ in range(3000)])
+    g, y, own = g.repeat(1000, 1), y.repeat(1000), own.repeat(1000)  # one batch: means, spreads and shares stay
+    sent = Marvell(scale).gradient(g, y)
     noise, line = (sent - g).double(), (gap / gap.norm()).double()
     spread = [float((x - x.mean(0)).square().sum(1).mean()) / D / float(gap.square().sum()) for x in (g[own], g[~own])]
     k1, l1, k0, l0 = solve(spread[0], spread[1], D, float(own.double().mean()), scale)
     along = noise @ line
-    across = (noise - along[..., None] * line).square().sum(2) / (D - 1)
+    across = (noise - along[:, None] * line).square().sum(1) / (D - 1)
     for mine, on, off in ((own, k1, l1), (~own, k0, l0)):
-        assert float(along[:, mine].var()) == pytest.approx(on * float(gap.square().sum()), rel=0.03)
-        assert float(across[:, mine].mean()) == pytest.approx(off * float(gap.square().sum()), rel=0.03, abs=1e-4)
-    power = float(noise.square().sum(2).mean())
+        assert float(along[mine].var()) == pytest.approx(on * float(gap.square().sum()), rel=0.03)
+        assert float(across[mine].mean()) == pytest.approx(off * float(gap.square().sum()), rel=0.03, abs=1e-4)
+    power = float(noise.square().sum(1).mean())
     assert power == pytest.approx(scale * float(gap.square().sum()), rel=0.03)
 
 
@@ -189,8 +190,8 @@ def test_a_split_learns_the_number_of_classes_and_trains_on_its_answers(
 ) -> None:
     tried = attempt(lambda view: None, protocol=protocol, defense={"name": "label_dp", "epsilon": 1.0})
     live, targets = tried.victim.live, tried.scene.targets
-    assert live.classes == 3  # type: ignore[attr-defined]
     told = live.batch(targets.x, targets.y)[1]
+    assert live.classes == 3  # type: ignore[attr-defined]
     assert not torch.equal(told, targets.y)
     assert tried.victim.split.training is False
     if protocol == "vanilla":
