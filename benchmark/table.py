@@ -107,12 +107,12 @@ class Table:
     def works(self, key: tuple[Any, ...]) -> bool:
         """Did this attack ever get above the floor, on the undefended victim or right here?"""
         proofs = (self.done(self.reference(key)), self.done(key))
-        return any(rs and mean(_advantage(r) for r in rs) > WORKS for rs in proofs)
+        return any(rs and mean(_strength(r) for r in rs) > WORKS for rs in proofs)
 
     def failed(self, key: tuple[Any, ...]) -> bool:
         """It does not work on the undefended victim, so it proves nothing about a defence."""
         proof = self.done(self.reference(key))
-        return key[9] != "blind" and bool(proof) and mean(_advantage(r) for r in proof) <= WORKS
+        return key[9] != "blind" and bool(proof) and mean(_strength(r) for r in proof) <= WORKS
 
     def worst(self, key: tuple[Any, ...]) -> float | None:
         """The strongest working attack on this victim and goal among the threats that hold no more than this one.
@@ -121,7 +121,7 @@ class Table:
         """
         mine = threats.THREATS[key[5]].on(key[3])
         rivals = [
-            mean(_advantage(r) for r in self.done(other))
+            mean(_strength(r) for r in self.done(other))
             for other in self.groups
             if (other[:5], other[6:9], other[10]) == (key[:5], key[6:9], key[10])
             and not threats.THREATS[other[5]].on(other[3]) & ~mine
@@ -136,7 +136,7 @@ class Table:
             found.append("null-leak")
         if self.failed(key) and not blind:
             found.append("attack-failed")
-        elif done and not blind and mean(_advantage(r) for r in done) <= 0:
+        elif done and not blind and mean(_strength(r) for r in done) <= 0:
             found.append("below-blind")
         if done and self._collapsed(key):
             found.append("utility-collapse")
@@ -195,6 +195,11 @@ def _utility(record: Record) -> float:
 
 def _advantage(record: Record) -> float:
     return float(record["metrics"]["advantage"])
+
+
+def _strength(record: Record) -> float:
+    """How well the attack does; of two classes an order is enough: 2 AUC - 1, where that is more."""
+    return max(_advantage(record), float(record["metrics"].get("signed_auc", -math.inf)))
 
 
 def _status(records: Sequence[Record]) -> str:

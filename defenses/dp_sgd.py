@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field
@@ -63,14 +63,16 @@ class DPSGD(Defense):
 
     def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
         per_record, noisy = _opacus()
-        for part in (client.bottom, client.head):
-            if part is not None and any(p.requires_grad for p in part.parameters()):
+        parts = [part for part in (client.bottom, client.head) if part is not None]
+        for part in parts:
+            if any(p.requires_grad for p in part.parameters()):
                 per_record(part, loss_reduction="mean")  # what comes back is the gradient of the batch's mean loss
         moved = [p for p in client.client_parameters() if p.requires_grad]
-        made: torch.optim.Optimizer = noisy(
+        made = noisy(
             make(moved), noise_multiplier=self.noise_multiplier, max_grad_norm=self.max_grad_norm, expected_batch_size=1
         )
-        return made
+        made.parts = parts
+        return cast(torch.optim.Optimizer, made)
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
         """Of all epochs' updates, and of one epoch's; the last release, after training, moves no weight."""
@@ -84,6 +86,13 @@ class DPSGD(Defense):
         accountant.history = [(self.noise_multiplier, 1 / batches, epochs * batches)]
         orders = [*accountant.DEFAULT_ALPHAS, 96, 128, 192, 256, 512]  # the last are for much noise
         return float(accountant.get_epsilon(self.delta, alphas=orders)) if epochs else 0.0
+
+
+def forget(parts: list[nn.Module]) -> None:
+    """Activations that Opacus still keeps for a backward pass that never came: behind a null channel none does."""
+    for module in (module for part in parts for module in part.modules()):
+        if getattr(module, "activations", None):
+            module.activations = []  # type: ignore[assignment]
 
 
 @lru_cache
@@ -105,6 +114,7 @@ def _opacus() -> tuple[type[Any], type[Any]]:
 
     class Noisy(DPOptimizer):  # type: ignore[misc]
         expected_batch_size: int
+        parts: list[nn.Module]
 
         def pre_step(self, closure: Any = None) -> Any:
             """Divide by a full batch, as the first one is, also where the last of an epoch is smaller."""
@@ -113,6 +123,7 @@ def _opacus() -> tuple[type[Any], type[Any]]:
                 if p.grad_sample is None:  # a part that no gradient came back to gets its noise all the same
                     p.grad_sample = p.new_zeros(max(sizes, default=1), *p.shape)
             self.expected_batch_size = max(self.expected_batch_size, *sizes, 1)
+            forget(self.parts)
             return super().pre_step(closure)
 
     return PerRecord, Noisy
