@@ -129,6 +129,11 @@ def test_attack_that_fails_undefended_is_flagged_in_all_its_rows_and_never_the_w
         assert "attack-failed" not in found[f"{defense} inverse_network eavesdropper"]["flags"]
 
 
+def test_of_two_classes_an_order_without_a_threshold_is_a_leak() -> None:
+    row = only(record("norm", metrics={"advantage": -0.15, "signed_auc": 0.88}))
+    assert (row["advantage"], row["worst"], row["flags"]) == (-0.15, 0.88, "few-seeds")
+
+
 def test_attack_beaten_by_a_defence_alone_is_below_blind() -> None:
     found = rows(record(advantage=0.9), record(defense="laplace_range", advantage=-0.1))
     assert found["laplace_range channel eavesdropper"]["flags"].split() == ["below-blind", "few-seeds"]
