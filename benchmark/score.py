@@ -114,13 +114,21 @@ class Question:
 
 
 def floor_of(aux: Records, targets: Records, task: Task, knows_labels: bool) -> Floor:
-    """Mean auxiliary record (or class mean), and the majority class, mean mask or mean value."""
+    """Mean auxiliary record or class mean, and the majority class, mean mask or mean value.
+
+    Where the labels are held, whichever of both means is nearer to the targets: a class looks different in other
+    patients, and a floor that a guess without any channel beats would be none.
+    """
     x, y = aux.x.cpu().double(), aux.y.cpu()
     if task.kind != "classes":
         guess = x.mean(0).expand(len(targets), *x.shape[1:])
         return Floor(guess, y.double().mean(0), "mean record")
     majority = int(y.bincount(minlength=task.size).argmax())
+    whole = x.mean(0).expand(len(targets), *x.shape[1:])
     if not knows_labels:
-        return Floor(x.mean(0).expand(len(targets), *x.shape[1:]), majority, "mean record")
+        return Floor(whole, majority, "mean record")
     means = torch.stack([x[y == k].mean(0) if (y == k).any() else x.mean(0) for k in range(task.size)])
-    return Floor(means[targets.y.cpu()], majority, "class mean")
+    of_class, truth = means[targets.y.cpu()], targets.x.cpu().double()
+    if (truth - whole).square().mean() < (truth - of_class).square().mean():
+        return Floor(whole, majority, "mean record")
+    return Floor(of_class, majority, "class mean")

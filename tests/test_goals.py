@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 import splitleak
 from splitleak.evaluate import Scene
+from splitleak.score import floor_of
 
 Record = dict[str, Any]
 Run = Callable[..., list[Record]]
@@ -183,6 +185,15 @@ def test_the_floor_is_the_class_mean_exactly_where_labels_are_granted(
     for i, y in enumerate(scene.targets.y.tolist()):
         wanted = aux.x[aux.y == y] if labels else aux.x
         torch.testing.assert_close(floor.inputs[i], wanted.double().mean(0))
+
+
+def test_the_floor_is_the_mean_of_all_where_classes_look_different_in_the_targets(stage: Callable[..., Scene]) -> None:
+    scene = stage(threat="eavesdropper")
+    aux, targets = scene.data.aux, scene.targets
+    swapped = replace(aux, y=(aux.y + 1) % scene.data.task.size)  # other patients, in whom a class looks like another
+    floor = floor_of(swapped, targets, scene.data.task, True)
+    assert floor.kind == "mean record"
+    torch.testing.assert_close(floor.inputs, aux.x.double().mean(0).expand_as(floor.inputs))
 
 
 def test_a_record_does_not_depend_on_the_random_state_around_it(run: Run) -> None:
