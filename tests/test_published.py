@@ -34,6 +34,7 @@ def test_flat_series_is_related_to_nothing() -> None:
         assert not published.correlation(flat, other, unbiased=unbiased).any()
 
 
+@pytest.mark.slow
 def test_channel_that_is_the_beat_is_found_and_the_published_pairing_hides_it(generator: torch.Generator) -> None:
     x = torch.rand(64, 1, 64, generator=generator)
     pooled = torch.nn.functional.avg_pool1d(x, 4)
@@ -45,6 +46,7 @@ def test_channel_that_is_the_beat_is_found_and_the_published_pairing_hides_it(ge
     assert found["dtw_top_standardised"] == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_independent_channels_have_the_published_measure_s_floor_and_no_unbiased_one(
     generator: torch.Generator,
 ) -> None:
@@ -57,6 +59,7 @@ def test_independent_channels_have_the_published_measure_s_floor_and_no_unbiased
     assert 0 < found["dcor2_null95"] < 0.05
 
 
+@pytest.mark.slow
 def test_table_sets_reported_beside_measured(lab: Any, tmp_path: Path) -> None:
     dataset = '[{ name = "ecg_synthetic", n = 1000 }]'
     lab.matrix('defense = ["none", { name = "laplace_range", epsilon = 10 }]', "epochs = 2\ncurve = true", dataset)
