@@ -213,6 +213,7 @@ def test_full_disk_is_one_line_and_the_next_run_goes_on(
     assert lab.csv() == lab.csv("whole")
 
 
+@pytest.mark.slow
 def test_workers_that_may_not_write_big_files_end_the_run_with_one_line(
     lab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
