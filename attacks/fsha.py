@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, Step, Task, View
+from splitleak.pieces import decode
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,3 @@ def hijack(critic: nn.Module, z: Tensor) -> Tensor:
     z = z.requires_grad_()
     (g,) = torch.autograd.grad(F.softplus(-critic(z)).mean(), z)
     return g
-
-
-@torch.no_grad()
-def decode(inverse: nn.Module, z: Tensor) -> Tensor:
-    """(N, *cut) -> (N, *in), in slices."""
-    return torch.cat([inverse(part) for part in z.split(256)])

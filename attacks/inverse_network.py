@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.pieces import decode
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,18 @@ class InverseNetwork(Attack):
 
     def run(self, view: View) -> Tensor:
         aux, n = view.aux, len(view.aux) // 10
-        held, own = aux[: max(n, 1)], aux[n:]  # held out for the choice | for training
-        decoder = self.decoder(view).to(aux.device)
+        return decode(self.learn(view, aux[n:], aux[: max(n, 1)]), view.smashed)
+
+    def learn(self, view: View, own: Tensor, held: Tensor) -> nn.Module:
+        """(B, *cut) -> (B, *in), trained on `own` records; `held` ones choose the moment: (n, *in) each."""
+        decoder = self.decoder(view).to(own.device)
         best, chosen = inf, deepcopy(decoder)
         for step in self.fit(decoder, view, own):
             if (step + 1) % max(self.steps // self.checks, 1) == 0:
                 error = F.mse_loss(decode(decoder, view.query(held)), held).item()
                 if error < best:
                     best, chosen = error, deepcopy(decoder)
-        return decode(chosen, view.smashed)
+        return chosen
 
     def decoder(self, view: View) -> nn.Module:
         """(B, *cut) -> (B, *in): convolutional, and where both are small the mean of it and a dense one."""
@@ -77,10 +81,3 @@ class _Mean(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.stack([part(z) for part in self.parts]).mean(0)
-
-
-@torch.no_grad()
-def decode(decoder: nn.Module, z: Tensor) -> Tensor:
-    """(N, *cut) -> (N, *in), in eval mode and in slices."""
-    decoder.eval()
-    return torch.cat([decoder(part) for part in z.split(256)])

@@ -15,17 +15,15 @@ every limit on the attacker taken away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
-from math import inf, prod
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import Tensor
 
-from splitleak import nets
+from splitleak.attacks.inverse_network import InverseNetwork
 from splitleak.contract import Attack, BadInput, Goal, Grant, View
+from splitleak.pieces import decode
 
 
 @dataclass(frozen=True)
@@ -44,18 +42,13 @@ class OracleDecoder(Attack):
 
     def run(self, view: View) -> Tensor:
         own, held = self.records(view)
-        decoder = self.decoder(view).to(own.device)
-        best, chosen = inf, deepcopy(decoder)
-        for step in self.fit(decoder, view, own):
-            if (step + 1) % max(self.steps // self.checks, 1) == 0:
-                error = F.mse_loss(decode(decoder, view.query(held)), held).item()
-                if error < best:
-                    best, chosen = error, deepcopy(decoder)
+        batch = self.batch + -self.batch % view.batch_size
+        decoder = InverseNetwork(self.steps, batch, self.lr, self.width, self.dense, self.checks).learn(view, own, held)
         sent, smashed = view.query(held), view.smashed
-        plain = decode(chosen, sent)
+        plain = decode(decoder, sent)
         if F.mse_loss(self.sharpen(plain, sent, view), held) < F.mse_loss(plain, held):
-            return self.sharpen(decode(chosen, smashed), smashed, view)
-        return decode(chosen, smashed)
+            return self.sharpen(decode(decoder, smashed), smashed, view)
+        return decode(decoder, smashed)
 
     def records(self, view: View) -> tuple[Tensor, Tensor]:
         """To learn from (private and auxiliary), and to choose on (private, if there are any): (n, *in) each."""
@@ -67,29 +60,6 @@ class OracleDecoder(Attack):
         source = source[torch.randperm(len(source), device=source.device)]
         n = max(min(self.held, len(source) // 10), 1)
         return torch.cat([source[n:], *([aux] if source is not aux else [])]), source[:n]
-
-    def decoder(self, view: View) -> nn.Module:
-        """(B, *cut) -> (B, *in): convolutional, and where both are small the mean of it and a dense one."""
-        cut, record = prod(view.cut_shape), prod(view.in_shape)
-        parts = [nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width)]
-        if max(cut, record) <= self.dense:
-            flat = nets.decoder((cut,), (record,), view.in_range, self.width)
-            parts.append(nn.Sequential(nn.Flatten(), flat, nn.Unflatten(1, view.in_shape)))
-        return _Mean(parts)
-
-    def fit(self, decoder: nn.Module, view: View, own: Tensor) -> Iterator[int]:
-        """Regress records on what the client sends for them, asked anew for each batch."""
-        batch = self.batch + -self.batch % view.batch_size
-        optimizer = torch.optim.Adam(decoder.parameters(), self.lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
-        for step in range(self.steps):
-            x = own[torch.randint(len(own), (batch,), device=own.device)]  # (B, *in)
-            loss = F.mse_loss(decoder.train()(view.query(x)), x)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            yield step
 
     def sharpen(self, x: Tensor, z: Tensor, view: View) -> Tensor:
         """(N, *in), (N, *cut) -> (N, *in): towards what the client would send as z, in slices."""
@@ -106,19 +76,3 @@ class OracleDecoder(Attack):
             schedule.step()
             x.data.clamp_(low, high)
         return x.detach()
-
-
-class _Mean(nn.Module):
-    def __init__(self, parts: list[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.stack([part(z) for part in self.parts]).mean(0)
-
-
-@torch.no_grad()
-def decode(decoder: nn.Module, z: Tensor) -> Tensor:
-    """(N, *cut) -> (N, *in), in eval mode and in slices."""
-    decoder.eval()
-    return torch.cat([decoder(part) for part in z.split(256)])

@@ -16,11 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.pieces import decode, discrepancy, inverse_of
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,7 @@ class Pcat(Attack):
             i = torch.randint(len(smashed), (self.batch,), device=aux.device)
             pseudo.learn(smashed[i], labels[i] if labels is not None else None, top)
             schedule.step()
-        decoder = self.inverse(view, pseudo, aux)
-        with torch.no_grad():
-            return torch.cat([decoder(z) for z in smashed.split(256)])
-
-    def inverse(self, view: View, pseudo: _Pseudo, aux: Tensor) -> nn.Module:
-        """(B, *cut) -> (B, *in), learned on what the pseudo-client makes of the auxiliary records."""
-        decoder = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width).to(aux.device)
-        optimizer = torch.optim.Adam(decoder.parameters(), 3e-3)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.invert)
-        for _ in range(self.invert):
-            x = aux[torch.randint(len(aux), (self.batch,), device=aux.device)]  # (B, *in)
-            with torch.no_grad():
-                z = pseudo.send(x)
-            loss = F.mse_loss(decoder(z), x)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        return decoder.eval()
+        return decode(inverse_of(pseudo.send, view, self.invert, self.batch, self.width), smashed)
 
 
 class _Pseudo:
@@ -104,12 +86,3 @@ class _Pseudo:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-
-
-def discrepancy(a: Tensor, b: Tensor) -> Tensor:
-    """(B, D), (B, D) -> (): squared maximum mean discrepancy, five Gaussian kernels around the mean distance."""
-    n, both = len(a), torch.cat([a, b])
-    squared = torch.cdist(both, both).square()  # (2B, 2B)
-    scale = squared.detach().sum() / (len(both) * (len(both) - 1))
-    kernel = sum((torch.exp(-squared / (scale * 2.0**k)) for k in range(-3, 2)), torch.zeros_like(squared))
-    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.pieces import decode, discrepancy, inverse_of, roughness
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class QueryFree(Attack):
         shadow = self.fit(view)
         if self.invert == "search":
             return torch.cat([self.descend(shadow, z, view.in_range, view.aux[:1]) for z in view.smashed.split(250)])
-        decoder = self.inverse(shadow, view)
-        with torch.no_grad():
-            return torch.cat([decoder(z) for z in view.smashed.split(256)])
+        defense = view.defense
+        decoder = inverse_of(lambda x: defense.smash(shadow(x)), view, self.learn, self.batch, self.width)
+        return decode(decoder, view.smashed)
 
     def fit(self, view: View) -> nn.Module:
         """The shadow: x (B, *in) -> z (B, *cut)."""
@@ -71,21 +71,6 @@ class QueryFree(Attack):
             schedule.step()
         return shadow.eval().requires_grad_(False)
 
-    def inverse(self, shadow: nn.Module, view: View) -> nn.Module:
-        """(B, *cut) -> (B, *in), learned on what the shadow makes of the auxiliary records."""
-        aux, defense = view.aux, view.defense
-        decoder = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width).to(aux.device)
-        optimizer = torch.optim.Adam(decoder.parameters(), 3e-3)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.learn, 1))
-        for _ in range(self.learn):
-            x = aux[torch.randint(len(aux), (self.batch,), device=aux.device)]  # (B, *in)
-            loss = F.mse_loss(decoder(defense.smash(shadow(x))), x)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        return decoder.eval()
-
     def descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], like: Tensor) -> Tensor:
         """z (B, *cut) -> (B, *in), from the middle of the range."""
         low, high = span
@@ -93,18 +78,8 @@ class QueryFree(Attack):
         optimizer = torch.optim.Adam([x], 0.1 * (high - low), amsgrad=True)  # paper's code: 0.1
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.search, 1))
         for _ in range(self.search):
-            rough = sum((x.diff(dim=axis).square().sum() for axis in range(2, x.dim())), x.new_zeros(()))
-            (x.grad,) = torch.autograd.grad((shadow(x) - z).square().sum() + self.tv * rough, x)
+            (x.grad,) = torch.autograd.grad((shadow(x) - z).square().sum() + self.tv * roughness(x), x)
             optimizer.step()
             schedule.step()
             x.data.clamp_(low, high)
         return x.detach()
-
-
-def discrepancy(a: Tensor, b: Tensor) -> Tensor:
-    """(B, D), (B, D) -> (): squared maximum mean discrepancy, five Gaussian kernels around the mean distance."""
-    n, both = len(a), torch.cat([a, b])
-    squared = torch.cdist(both, both).square()  # (2B, 2B)
-    scale = squared.detach().sum() / (len(both) * (len(both) - 1))
-    kernel = sum((torch.exp(-squared / (scale * 2.0**k)) for k in range(-3, 2)), torch.zeros_like(squared))
-    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from splitleak.contract import Attack, BadInput, Defense, Goal, Grant, View
+from splitleak.pieces import roughness
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Rmle(Attack):
         optimizer = torch.optim.Adam([x], self.lr * (high - low), amsgrad=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
         for _ in range(self.steps):
-            loss = ((f(x) - z).square() / noise).sum() + total_variation(x) / (self.rough * (high - low)) ** 2
+            loss = ((f(x) - z).square() / noise).sum() + roughness(x) / (self.rough * (high - low)) ** 2
             (x.grad,) = torch.autograd.grad(loss, x)
             optimizer.step()
             schedule.step()
@@ -74,8 +75,3 @@ def channel(bottom: nn.Module, defense: Defense, z: Tensor) -> tuple[Callable[[T
         return sent if sent.requires_grad else plain  # a defence that lets no gradient through
 
     return f, noise + 1e-6 * z.var() + 1e-12
-
-
-def total_variation(x: Tensor) -> Tensor:
-    """(B, C, ...) -> (): squared differences of neighbours, along every axis but the channels'; 0 of flat records."""
-    return sum((x.diff(dim=axis).square().sum() for axis in range(2, x.dim())), x.new_zeros(()))

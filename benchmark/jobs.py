@@ -18,7 +18,8 @@ from splitleak import judge, plugins, victim
 from splitleak.cell import SCHEMA, Cell, digest
 from splitleak.contract import Data
 from splitleak.errors import Diverged
-from splitleak.evaluate import Scene, evaluate
+from splitleak.evaluate import evaluate
+from splitleak.scene import Scene
 from splitleak.store import Store
 from splitleak.training import divide
 from splitleak.victim import Victim
@@ -79,12 +80,12 @@ class Worker:
         except Diverged as error:
             record |= {"status": "diverged", "why": str(error)}
         except (Exception, SystemExit) as error:
-            record |= _failed(error)
+            record |= failure(error)
         record["seconds"] = time.perf_counter() - start
         try:
             self.store.write_record(record)
         except (TypeError, ValueError) as error:  # a score that is no number, or no plain value
-            record = self.blank(cell) | _failed(error)
+            record = self.blank(cell) | failure(error)
             self.store.write_record(record)
         return str(record["status"])
 
@@ -145,10 +146,11 @@ def _privacy(made: Victim) -> dict[str, Any]:
     return {"epsilon": promise.epsilon, "epsilon_one": promise.epsilon_one, "delta": promise.delta}
 
 
-def _failed(error: BaseException) -> dict[str, Any]:
-    """Inside an except clause: what a record says of it."""
+def failure(error: BaseException, before: str = "") -> dict[str, Any]:
+    """What a record says of an exception; `before` it stands whose it was."""
     first = str(error).strip().splitlines() or [""]
-    return {"status": "failed", "why": f"{type(error).__name__}: {first[0]}", "traceback": traceback.format_exc()}
+    trace = "".join(traceback.format_exception(error))
+    return {"status": "failed", "why": f"{before}{type(error).__name__}: {first[0]}", "traceback": trace}
 
 
 @lru_cache

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from splitleak import matrix, similarity, victim
 from splitleak.cell import Cell
-from splitleak.evaluate import unique
 from splitleak.jobs import Worker
+from splitleak.scene import unique
 from splitleak.seeds import Stream
 
 RECORDS = 320  # ten batches of test beats

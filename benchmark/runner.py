@@ -23,7 +23,7 @@ import torch
 
 from splitleak.cell import Cell
 from splitleak.errors import BadInput
-from splitleak.jobs import Worker
+from splitleak.jobs import Worker, failure
 from splitleak.matrix import Matrix
 from splitleak.store import Store
 
@@ -91,7 +91,7 @@ def _alone(todo: Plan, worker: Worker, tell: Tell) -> None:
             except BadInput:
                 raise
             except Exception as error:
-                _give_up(worker, cells, f"its victim failed: {type(error).__name__}: {error}", tell)
+                _give_up(worker, cells, failure(error, "its victim failed: "), tell)
                 continue
             tell(key, "victim")
             for cell in cells:
@@ -100,9 +100,9 @@ def _alone(todo: Plan, worker: Worker, tell: Tell) -> None:
         torch.set_num_threads(threads)
 
 
-def _give_up(worker: Worker, cells: Iterable[Cell], why: str, tell: Tell) -> None:
+def _give_up(worker: Worker, cells: Iterable[Cell], said: dict[str, str], tell: Tell) -> None:
     for cell in cells:
-        worker.store.write_record(worker.blank(cell) | {"status": "failed", "why": why})
+        worker.store.write_record(worker.blank(cell) | said)
         tell(cell.key, "failed")
 
 
@@ -147,21 +147,23 @@ class Pool:
             if self.deaths[job.key] < TRIES:
                 self.queue.append(job)
             else:
-                self._lose(job, f"process died {TRIES} times (killed, or out of memory)")
+                whose = "victim" if job.kind == "victim" else "attack"
+                why = f"its {whose}'s process died {TRIES} times (killed, or out of memory)"
+                self._lose(job, {"status": "failed", "why": why})
         except BadInput:  # the folder cannot be written: nothing that follows could be kept
             raise
         except Exception as error:
             if job.kind == "cell":
                 raise
-            self._lose(job, f"failed: {type(error).__name__}: {error}")
+            self._lose(job, failure(error, "its victim failed: "))
         else:
             if job.kind == "victim":
                 self.queue += [Job("cell", cell) for cell in self.todo.waiting[job.key]]
         self.idle.append(executor)
 
-    def _lose(self, job: Job, why: str) -> None:
+    def _lose(self, job: Job, said: dict[str, str]) -> None:
         lost = self.todo.waiting[job.key] if job.kind == "victim" else [job.cell]
-        _give_up(self.worker, lost, f"its {'victim' if job.kind == 'victim' else 'attack'}'s {why}", self.tell)
+        _give_up(self.worker, lost, said, self.tell)
 
     def _executor(self) -> ProcessPoolExecutor:
         folder, base, device = self.worker.store.folder, self.worker.base, self.worker.device.type

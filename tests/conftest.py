@@ -22,7 +22,8 @@ from torch import Tensor
 
 import splitleak
 from splitleak import cli, matrix, plugins, victim
-from splitleak.evaluate import Attempt, Scene
+from splitleak.evaluate import Attempt
+from splitleak.scene import Scene
 from splitleak.view import View
 
 TOYS = Path(__file__).parent / "toys"

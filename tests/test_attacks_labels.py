@@ -19,7 +19,7 @@ from splitleak.attacks.membership import Membership
 from splitleak.attacks.norm import Norm
 from splitleak.attacks.similarity import Similarity
 from splitleak.contract import Attack, BadInput, Grant, Task
-from splitleak.evaluate import Scene, join
+from splitleak.scene import Scene, join
 from splitleak.view import Facts, View
 
 N, WIDTH = 500, 16

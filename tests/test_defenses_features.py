@@ -24,7 +24,8 @@ from splitleak.defenses.nopeek import NoPeek, distance_correlation
 from splitleak.defenses.quantize import Quantize
 from splitleak.defenses.shredder import Shredder
 from splitleak.defenses.top_k import TopK
-from splitleak.evaluate import Attempt, Scene
+from splitleak.evaluate import Attempt
+from splitleak.scene import Scene
 from splitleak.seeds import Stream
 from splitleak.settings import Clients, Train
 from splitleak.training import Training, divide, exchange, finish

@@ -16,7 +16,8 @@ from splitleak.attacks.fsha import Spy
 from splitleak.contract import BadInput, Grant, Step, Task, View
 from splitleak.defenses.scrutinizer import separation
 from splitleak.defenses.splitguard import Guard, SplitGuard, alarm, score
-from splitleak.evaluate import Attempt, Scene
+from splitleak.evaluate import Attempt
+from splitleak.scene import Scene
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]

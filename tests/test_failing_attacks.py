@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -138,7 +139,8 @@ def test_learning_rate_of_a_million_under_sgd_diverges(lab: Any, main: Any) -> N
     assert {r["status"] for r in lab.records().values()} == {"diverged"}
 
 
-def test_defence_that_raises_fails_its_row_alone(lab: Any, main: Any) -> None:
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_defence_that_raises_fails_its_row_alone(lab: Any, main: Any, workers: str) -> None:
     for name, body in (("broken", "raise RuntimeError('no noise today')"), ("gone", "raise SystemExit(3)")):
         lab.write(
             f"{name}.py",
@@ -146,9 +148,14 @@ def test_defence_that_raises_fails_its_row_alone(lab: Any, main: Any) -> None:
             f"@dataclass(frozen=True)\nclass D(Defense):\n    def smash(self, z):\n        {body}\n",
         )
     lab.matrix('attack = ["./toy_peek.py"]\ndefense = ["./broken.py", "none", "./gone.py"]')
-    assert main("run", "m.toml", "--out", "out").status == 1
+    assert main("run", "m.toml", "--out", "out", "--workers", workers).status == 1
     board = pd.read_csv(lab.out / "leaderboard.csv", keep_default_na=False).set_index("defense")
     assert board["status"].to_dict() == {"none": "done", "broken": "failed", "gone": "failed"}
+    records = [json.loads(path.read_text()) for path in (lab.out / "records").glob("*.json")]
+    said = {r["cell"]["defense"]["name"]: r for r in records if r["status"] == "failed"}
+    assert said["./broken.py"]["why"] == "its victim failed: RuntimeError: no noise today"
+    assert said["./gone.py"]["why"] == "its victim failed: RuntimeError: SystemExit: 3"
+    assert all(f'{name[2:]}", line' in r["traceback"] for name, r in said.items())
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import splitleak
-from splitleak.evaluate import Scene
+from splitleak.scene import Scene
 from splitleak.score import floor_of
 
 Record = dict[str, Any]

@@ -12,7 +12,8 @@ import torch
 
 from splitleak import victim
 from splitleak.contract import BadInput, View
-from splitleak.evaluate import Attempt, Scene
+from splitleak.evaluate import Attempt
+from splitleak.scene import Scene
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from splitleak import victim
 from splitleak.contract import Grant, View
-from splitleak.evaluate import Attempt, Scene
+from splitleak.evaluate import Attempt
+from splitleak.scene import Scene
 from splitleak.seeds import Stream
 
 Try = Callable[..., Attempt]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from splitleak import threats
 from splitleak.contract import BadInput, Goal, Grant, NotGranted, Step, View
-from splitleak.evaluate import Attempt, Scene
+from splitleak.evaluate import Attempt
+from splitleak.scene import Scene
 from splitleak.view import Gate
 
 Try = Callable[..., Attempt]
