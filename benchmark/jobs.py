@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -14,9 +15,9 @@ from typing import Any
 
 import torch
 
-from splitleak import judge, plugins, victim
+from splitleak import judge, pictures, plugins, victim
 from splitleak.cell import SCHEMA, Cell, digest
-from splitleak.contract import Data
+from splitleak.contract import Data, Goal
 from splitleak.errors import Diverged
 from splitleak.evaluate import evaluate
 from splitleak.scene import Scene
@@ -98,10 +99,13 @@ class Worker:
             raise Diverged(facts["diverged"])
         scene = Scene(cell, self.data(cell), self.base, kept)
         found = evaluate(scene)
-        if scene.goal.value == "inputs" and scene.data.task.kind == "classes":
+        if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
             network = judge.judge_of(self.store, scene.data, digest(cell.dataset))
-            found["metrics"]["judge_accuracy"] = judge.accuracy(network, found.pop("guess"), scene.targets)
-        found.pop("guess", None)
+            found["metrics"]["judge_accuracy"] = judge.accuracy(network, found["guess"], scene.targets)
+        span = scene.data.in_range if scene.goal is Goal.INPUTS else (0.0, 1.0)
+        picture = pictures.sheet(scene.question.truth, found.pop("guess"), span)
+        if picture is not None:
+            found["picture"] = self.store.write_picture(self._title(cell), picture)
         copied = (
             "utility_metric",
             "utility",
@@ -118,6 +122,15 @@ class Worker:
         seen = found.get("detected_at", facts["detected_at"])
         whole["detected_at"] = seen if seen >= 0 else None  # the step at which the client stopped
         return whole | {"status": "done"}
+
+    def _title(self, cell: Cell) -> str:
+        """A file name that tells a reader which row it is, and this record from all others."""
+        model, defense, attack = (
+            plugins.label(kind, spec, self.base)
+            for kind, spec in (("model", cell.model), ("defense", cell.defense), ("attack", cell.attack))
+        )
+        where = f"{model} cut {cell.cut} {defense} {attack} {cell.threat} seed {cell.seed}"
+        return re.sub(r"[^\w.=]+", "-", where)[:180] + f"-{cell.key[:8]}"
 
     def blank(self, cell: Cell) -> dict[str, Any]:
         """What every record says, whatever came of it."""

@@ -49,7 +49,7 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
 
 
 class Store:
-    """A results folder: `records/<key>.json` and `victims/<key>.safetensors`. Present means done."""
+    """A results folder: `records/<key>.json` and `victims/<key>.safetensors`, present means done; and pictures."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what a killed run was in the middle of writing."""
-        for place in (self.folder, self.folder / "records", self.folder / "victims"):
+        for place in (self.folder, *(self.folder / name for name in ("records", "victims", "pictures"))):
             for left in place.glob(".*.tmp"):
                 left.unlink(missing_ok=True)
 
@@ -73,6 +73,11 @@ class Store:
 
     def write_record(self, record: dict[str, Any]) -> None:
         write_json(self.record_path(record["key"]), record)
+
+    def write_picture(self, title: str, png: bytes) -> str:
+        """Keep a record's picture; returns its path below the folder."""
+        write(self.folder / "pictures" / f"{title}.png", png)
+        return f"pictures/{title}.png"
 
     def write_victim(self, key: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
