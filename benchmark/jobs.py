@@ -125,10 +125,9 @@ class Worker:
 
     def _title(self, cell: Cell) -> str:
         """A file name that tells a reader which row it is, and this record from all others."""
-        model, defense, attack = (
-            plugins.label(kind, spec, self.base)
-            for kind, spec in (("model", cell.model), ("defense", cell.defense), ("attack", cell.attack))
-        )
+        model = plugins.label("model", cell.model, self.base)
+        defense = plugins.label("defense", cell.defense, self.base)
+        attack = plugins.label("attack", cell.attack, self.base)
         where = f"{model} cut {cell.cut} {defense} {attack} {cell.threat} seed {cell.seed}"
         return re.sub(r"[^\w.=]+", "-", where)[:180] + f"-{cell.key[:8]}"
 
