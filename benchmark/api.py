@@ -12,6 +12,7 @@ import torch
 from splitleak import matrix as matrices
 from splitleak import runner, victim
 from splitleak.cell import Cell
+from splitleak.division import divide
 from splitleak.errors import BadInput
 from splitleak.jobs import Worker
 from splitleak.matrix import Matrix
@@ -71,9 +72,11 @@ def _do(todo: runner.Plan, worker: Worker, workers: int, progress: bool) -> None
 
 
 def verify(cells: Sequence[Cell], worker: Worker) -> None:
-    """Load every dataset and build every network once, so that a mistake is told before hours are spent."""
+    """Load and divide every dataset and build every network once: a mistake is told before hours are spent."""
     for cell in {str(c.dataset): c for c in cells}.values():
         data = worker.data(cell)
+        for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
+            divide(data.private, one.clients, data.task, victim.order_seed(one))
         for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
             try:
                 victim.fresh(one, data, worker.base).split.shapes(data.in_shape)

@@ -12,6 +12,10 @@ from splitleak.settings import Clients, Evaluate, Train
 
 SCHEMA = 1
 Spec = dict[str, Any]  # {"name": ..., parameter: value}
+LATER = (
+    ("train", "loss", "own"),
+    ("clients", "skew", None),
+)  # younger than schema 1: not said where they are as before
 VICTIM = ("dataset", "model", "cut", "protocol", "clients", "defense", "seed", "train")
 
 
@@ -40,6 +44,9 @@ class Cell:
         """The cell as plain values, with the schema number."""
         whole = asdict(self)
         del whole["skip"]
+        for part, name, usual in LATER:
+            if whole[part][name] == usual:
+                del whole[part][name]
         return {"schema": SCHEMA} | whole
 
     @property

@@ -18,11 +18,11 @@ import torch
 from splitleak import judge, pictures, plugins, victim
 from splitleak.cell import SCHEMA, Cell, digest
 from splitleak.contract import Data, Goal
+from splitleak.division import divide
 from splitleak.errors import Diverged
 from splitleak.evaluate import evaluate
 from splitleak.scene import Scene
 from splitleak.store import Store
-from splitleak.training import divide
 from splitleak.victim import Victim
 
 KINDS: tuple[plugins.Kind, ...] = ("dataset", "model", "defense", "attack")
@@ -36,7 +36,7 @@ class Worker:
         self._data: tuple[str, Data] | None = None
 
     def data(self, cell: Cell) -> Data:
-        key = digest(cell.dataset)
+        key = digest([cell.dataset, cell.train.loss])  # the task carries the loss
         if self._data is None or self._data[0] != key:
             self._data = (key, victim.load_data(cell, self.base, self.device))
         return self._data[1]
@@ -56,11 +56,9 @@ class Worker:
         facts: dict[str, Any] = {"victim": cell.victim(), "made_by": victim.made_by(cell, data, self.base)}
         try:
             facts |= victim.train(made)
-            name, value = victim.utility(made)
+            facts |= victim.utility_facts(made)
             up, down = victim.wire_bytes(made)
             facts |= {
-                "utility_metric": name,
-                "utility": value,
                 "utility_floor": victim.utility_floor(made),
                 "bytes_up": up,
                 "bytes_down": down,
@@ -110,6 +108,8 @@ class Worker:
             "utility_metric",
             "utility",
             "utility_floor",
+            "utility_also",
+            "utility_clients",
             "bytes_up",
             "bytes_down",
             "seconds_train",
@@ -149,7 +149,8 @@ class Worker:
 
 def _privacy(made: Victim) -> dict[str, Any]:
     """The guarantee after every epoch's message and the release, for a record of the client that is worst off."""
-    train, parts = made.cell.train, divide(made.data.private, made.cell.clients.n, victim.order_seed(made.cell))
+    train, data = made.cell.train, made.data
+    parts = divide(data.private, made.cell.clients, data.task, victim.order_seed(made.cell))
     counts = {ceil(len(part) / train.batch_size) for part in parts}
     promises = [made.defense.privacy(train.epochs + 1, batches) for batches in counts]
     promise = max((p for p in promises if p), key=lambda p: p.epsilon, default=None)

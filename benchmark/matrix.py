@@ -197,6 +197,8 @@ def _victim(blank: Cell, point: dict[str, Any], base: Path) -> Cell:
         legal = ", ".join(str(c) for c in sorted(cuts)) or "none"
         raise BadInput(f"model '{model}' cannot be cut at {cut} under protocol '{protocol}' (legal cuts: {legal})")
     clients = plugins.checked(Clients, point["clients"], "axis 'clients'")
+    if clients.n == 1:
+        clients = replace(clients, skew=None)  # one client holds everything: the same cell
     return replace(
         blank,
         dataset=_resolved("dataset", point, base),

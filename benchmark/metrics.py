@@ -116,7 +116,9 @@ def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def utility(prediction: Tensor, y: Tensor, task: Task) -> tuple[str, float]:
-    """What the victim is good for, higher is better in every task: accuracy, iou of mask logits, or r2.
+    """What the victim is good for, higher is better in every task: accuracy, iou of masks, or r2.
+
+    prediction: logits of classes (n, K) or of masks (n, 1, H, W), cut where the probability is 0.5; or values (n, D).
 
     r2 and not the mse, which would turn around the sign of every drop and has the unit of y squared.
     """
@@ -126,8 +128,34 @@ def utility(prediction: Tensor, y: Tensor, task: Task) -> tuple[str, float]:
     if task.kind == "classes":
         return "accuracy", float(_hit(prediction, y).mean())
     if task.kind == "mask":
-        return "iou", float(_iou(prediction > 0, y > 0.5).mean())
+        return "iou", float(_iou(_inside(prediction), y > 0.5).mean())
     return "r2", errors(prediction, y, y.double().mean(0)).advantage()
+
+
+def utility_also(prediction: Tensor, y: Tensor, task: Task) -> dict[str, float]:
+    """The task's other measures of the same finite prediction, defined as scikit-learn does.
+
+    classes: balanced_accuracy, the mean recall of the classes that occur, and auc: of class 1 where there are two,
+    else the mean over each class against the rest; left out where a class does not occur. masks: dice, mean over
+    records, and pixel_accuracy. values: mse (in the unit of y, squared) and mae.
+    """
+    prediction, y = plain(prediction), plain(y)
+    if task.kind == "classes":
+        occur = y.unique()
+        hit = _hit(prediction, y)
+        told = {"balanced_accuracy": float(torch.stack([hit[y == k].mean() for k in occur]).mean())}
+        if len(occur) == task.size > 1:
+            probability = prediction.double().softmax(1)
+            areas = [auc(probability[:, k], (y == k).long()) for k in range(1 if task.size == 2 else 0, task.size)]
+            told["auc"] = float(np.mean(areas))
+    elif task.kind == "mask":
+        guessed, true = _inside(prediction), y > 0.5
+        iou = _iou(guessed, true)
+        told = {"dice": float((2 * iou / (1 + iou)).mean()), "pixel_accuracy": float((guessed == true).double().mean())}
+    else:
+        error = prediction.double() - y.double()
+        told = {"mse": float(error.square().mean()), "mae": float(error.abs().mean())}
+    return _finite(told)
 
 
 # Per target, and how sure the mean over targets is ------------------------------------------------
@@ -233,6 +261,10 @@ def _record_mse(a: Tensor, b: Tensor) -> Tensor:
 def _hit(scores: Tensor, labels: Tensor) -> Tensor:
     best = scores == scores.amax(1, keepdim=True)  # (N, K)
     return best.gather(1, labels.long()[:, None])[:, 0].double() / best.sum(1)
+
+
+def _inside(logits: Tensor) -> Tensor:
+    return logits > 0  # where the probability is above 0.5
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ activation, `*out` what the server sends back in a u-shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
 from typing import Literal
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 Shape = tuple[int, ...]
 Parameters = Iterable[nn.Parameter]
 Protocol = Literal["central", "vanilla", "u_shape"]
+Objective = Literal["own", "bce", "dice", "bce_dice"]  # the loss that trains; a kind's own, or one for masks
 
 
 class Goal(Enum):
@@ -56,14 +57,37 @@ class Task:
 
     kind: Literal["classes", "mask", "value"]
     size: int  # K classes, D values, or 1 for a mask
+    objective: Objective = "own"  # set from `[train] loss` where the data of a cell is loaded, not by the dataset
 
     def loss(self, prediction: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        """Cross-entropy of logits, binary cross-entropy of mask logits, or squared error; () or summed over B."""
+        """Each record's own loss, as its mean or summed over B: (). A record's loss has no size of records in it.
+
+        own: cross-entropy of logits (B, K), squared error of values, binary cross-entropy plus Dice of mask logits,
+        as is usual for a U-Net. y of a mask may be soft.
+        """
         if self.kind == "classes":
             return F.cross_entropy(prediction, y, reduction=reduction)
-        per = F.binary_cross_entropy_with_logits if self.kind == "mask" else F.mse_loss
-        whole = per(prediction, y.to(prediction.dtype))  # mean over elements: one record's loss has no size in it
-        return whole if reduction == "mean" else whole * len(y)
+        y = y.to(prediction.dtype)
+        if self.kind == "value":
+            return _pointwise(F.mse_loss, prediction, y, reduction)
+        if self.objective == "dice":
+            return _dice(prediction, y, reduction)
+        loss = _pointwise(F.binary_cross_entropy_with_logits, prediction, y, reduction)
+        return loss if self.objective == "bce" else loss + _dice(prediction, y, reduction)
+
+
+def _pointwise(per: Callable[..., Tensor], prediction: Tensor, y: Tensor, reduction: str) -> Tensor:
+    """Mean over a record's elements; a sum goes record by record, so that no gradient knows the size of its batch."""
+    if reduction == "mean":
+        return per(prediction, y)
+    return per(prediction, y, reduction="none").flatten(1).mean(1).sum()
+
+
+def _dice(logits: Tensor, y: Tensor, reduction: str) -> Tensor:
+    """Soft Dice loss of probabilities, a record at a time: 1 - (2 sum py + 1) / (sum p + sum y + 1)."""
+    p, y = logits.sigmoid().flatten(1), y.flatten(1)
+    each = 1 - (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)  # (B,)
+    return each.mean() if reduction == "mean" else each.sum()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from splitleak.nouns import Objective
+
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -21,6 +23,7 @@ class Train:
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     schedule: Literal["constant", "cosine"] = "constant"
+    loss: Objective = "own"  # of masks also dice, bce, bce_dice
     curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
 
 
@@ -37,11 +40,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Clients:
-    """The `clients` axis: how many, and whether they take turns or average."""
+    """The `clients` axis: how many, whether they take turns or average, and how their records differ."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     n: Positive = 1
     mode: Literal["sequential", "parallel"] = "sequential"
+    skew: Annotated[float, Field(gt=0)] | None = None  # alpha of a Dirichlet: small is skewed; None is even
 
     def __str__(self) -> str:
-        return "1" if self.n == 1 else f"{self.n} {self.mode}"
+        if self.n == 1:
+            return "1"
+        return f"{self.n} {self.mode}" + ("" if self.skew is None else f" skew={self.skew:g}")

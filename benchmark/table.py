@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitleak import __version__, plugins, threats
 from splitleak.errors import BadInput
+from splitleak.settings import Clients
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,12 +48,10 @@ def leaderboard(records: Sequence[Record], base: Path | None = None) -> pd.DataF
 def address(record: Record) -> tuple[Any, ...]:
     """What a row is about: everything in its cell but the seed, the null twin and whether it is skipped."""
     cell, labels = record["cell"], record["labels"]
-    clients = cell["clients"]
-    told = str(clients["n"]) if clients["n"] == 1 else f"{clients['n']} {clients['mode']}"
     settings = tuple(sorted(cell["train"].items())), tuple(sorted(cell["evaluate"].items()))
     return (
-        labels["dataset"], labels["model"], cell["cut"], cell["protocol"], told, cell["threat"], aux_label(cell["aux"]),
-        labels["defense"], cell["goal"], labels["attack"], settings,
+        labels["dataset"], labels["model"], cell["cut"], cell["protocol"], str(Clients(**cell["clients"])),
+        cell["threat"], aux_label(cell["aux"]), labels["defense"], cell["goal"], labels["attack"], settings,
     )  # fmt: skip
 
 

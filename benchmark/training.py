@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from splitleak.contract import Grant, Hooks, Parameters, Records, Task
-from splitleak.errors import BadInput, Detected, Diverged
+from splitleak.division import divide
+from splitleak.errors import Detected, Diverged
 from splitleak.settings import Clients, Train
 from splitleak.split import Split
 from splitleak.view import Step
@@ -105,7 +106,7 @@ class Training:
     ) -> None:
         self.split, self.task, self.live, self.settings, self.clients = split, task, live, settings, clients
         self.steps_done, self.detected_at = 0, -1
-        parts = divide(private, clients.n, seed)
+        parts = divide(private, clients, task, seed)
         splits = [split] if clients.n == 1 else [_client_copy(split) for _ in parts]
         self.parties = [
             Party(i, s, records, settings, seed) for i, (s, records) in enumerate(zip(splits, parts, strict=True))
@@ -250,27 +251,8 @@ def make_optimizer(settings: Train) -> Callable[[Parameters], torch.optim.Optimi
 def _factor(settings: Train, epoch: int) -> float:
     if settings.schedule == "constant":
         return 1.0
-    return 0.5 * (1 + math.cos(math.pi * min(epoch, settings.epochs) / settings.epochs))
-
-
-def divide(records: Records, n: int, seed: int) -> list[Records]:
-    """Records in n parts: whole groups (patients) where known, largest first to the emptiest part; else evenly."""
-    if n == 1:
-        return [records]
-    have, what = (len(records), "records") if records.group is None else (len(records.group.unique()), "patients")
-    if n > have:
-        raise BadInput(f"axis 'clients': {n} clients, but the private records are only {have} {what}")
-    generator = torch.Generator().manual_seed(seed)
-    if records.group is None:
-        order = torch.randperm(len(records), generator=generator)
-        return [records.take(part.to(records.x.device)) for part in order.tensor_split(n)]
-    groups, sizes = records.group.unique(return_counts=True)
-    owner, load = torch.zeros_like(groups), [0] * n
-    for i in sizes.argsort(descending=True, stable=True).tolist():
-        owner[i] = lightest = load.index(min(load))
-        load[lightest] += int(sizes[i])
-    whose = owner[torch.searchsorted(groups, records.group)]
-    return [records.take((whose == i).nonzero().flatten()) for i in range(n)]
+    epoch = min(epoch, settings.epochs - 1)  # a hijacker that goes on is not left with a client that stands still
+    return 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
 def _client_copy(split: Split) -> Split:
@@ -295,8 +277,10 @@ def load_client(to: Split, source: Split) -> None:
 def average(to: list[Split], splits: list[Split], sizes: list[int]) -> None:
     """Give the clients in `to` the mean of all clients' weights and buffers, weighted by their records."""
     share = [size / sum(sizes) for size in sizes]
-    for index, copies in enumerate(zip(*(_client_tensors(s).values() for s in splits), strict=True)):
+    theirs = [list(_client_tensors(split).values()) for split in splits]
+    ours = [list(_client_tensors(split).values()) for split in to]
+    for index, copies in enumerate(zip(*theirs, strict=True)):
         mean = torch.stack([w * t.double() for w, t in zip(share, copies, strict=True)]).sum(0)
-        for split in to:
-            mine = list(_client_tensors(split).values())[index]
+        for tensors in ours:
+            mine = tensors[index]
             mine.copy_(mean if mine.is_floating_point() else mean.round())

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,11 +18,15 @@ from splitleak import metrics, plugins
 from splitleak.cell import Cell
 from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Parameters, Protocol, Records
 from splitleak.datasets.check import sound
+from splitleak.division import divide
 from splitleak.errors import BadInput, Diverged
+from splitleak.nouns import Objective
 from splitleak.seeds import Stream, seed_for
 from splitleak.split import Split
 from splitleak.store import fingerprint
-from splitleak.training import Training, exchange, train_whole
+from splitleak.training import Party, Training, exchange, train_whole
+
+CORE = ("training", "division", "victim", "nouns", "split", "seeds")  # files that decide what is learned
 
 
 @dataclass
@@ -102,6 +106,7 @@ def train(victim: Victim) -> dict[str, Any]:
     """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection."""
     start, detected = time.perf_counter(), -1
     curve: list[float] = []
+    parties: list[Party] = []
     note = partial(_note_utility, victim, curve) if victim.cell.train.curve else None
     with Stream(axis_seed("training", victim.cell)):
         if victim.protocol == "central":
@@ -111,13 +116,15 @@ def train(victim: Victim) -> dict[str, Any]:
             )  # fmt: skip
         else:
             running = training(victim)
+            parties = running.parties
             for _ in running.steps(Grant(0), set(), after_epoch=note):
                 pass
             steps, detected = running.steps_done, running.detected_at
     if not all(bool(t.isfinite().all()) for t in victim.tensors().values()):
         raise Diverged(f"the weights are no numbers any more after the last step ({steps})")
-    facts = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
-    return facts | ({"utility_curve": curve} if curve else {})
+    facts: dict[str, Any] = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
+    facts |= {"utility_curve": curve} if curve else {}
+    return facts | ({"utility_clients": utility_clients(victim, parties)} if len(parties) > 1 else {})
 
 
 def _note_utility(victim: Victim, curve: list[float]) -> None:
@@ -130,16 +137,60 @@ def _note_utility(victim: Victim, curve: list[float]) -> None:
         network.train(mode)
 
 
-def utility(victim: Victim) -> tuple[str, float]:
-    """Test accuracy (or what the task has) with the defence active, in batches of the training's size."""
-    test = victim.data.test
+def predict(victim: Victim, split: Split, x: Tensor) -> Tensor:
+    """The prediction for x (n, *in) with the defence active, in batches of the training's size."""
+    parts = []
     with Stream(axis_seed("utility", victim.cell)), torch.no_grad():
-        parts = []
-        for index, n in filled(len(test), victim.cell.train.batch_size):
-            z, kept = victim.split.bottom(test.x[index])
-            out = victim.split.top(z if victim.protocol == "central" else victim.live.smash(z))
-            parts.append((out if victim.split.head is None else victim.split.head(out, kept))[:n])
-    return metrics.utility(torch.cat(parts), test.y, victim.data.task)
+        for index, n in filled(len(x), victim.cell.train.batch_size):
+            z, kept = split.bottom(x[index])
+            out = split.top(z if victim.protocol == "central" else victim.live.smash(z))
+            parts.append((out if split.head is None else split.head(out, kept))[:n])
+    return torch.cat(parts)
+
+
+def utility(victim: Victim) -> tuple[str, float]:
+    """Accuracy, or what the task has, on the test part."""
+    test = victim.data.test
+    return metrics.utility(predict(victim, victim.split, test.x), test.y, victim.data.task)
+
+
+def utility_facts(victim: Victim) -> dict[str, Any]:
+    """The same as the record has it, with the task's other measures, all of one prediction."""
+    test, task = victim.data.test, victim.data.task
+    prediction = predict(victim, victim.split, test.x)
+    name, value = metrics.utility(prediction, test.y, task)
+    also = metrics.utility_also(prediction, test.y, task)
+    return {"utility_metric": name, "utility": value, "utility_also": also}
+
+
+def utility_clients(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
+    """Each client's own parts, as they are at the end, with the one top, on its share of the test part.
+
+    The share is dealt by the rule of the private part; with fewer test patients than clients, record by record.
+    records: what it trained on; n: what it is judged on. utility is None where a share has none: an r2 of one record.
+    """
+    shares = _test_shares(victim)
+    found = []
+    for party, share in zip(parties, shares, strict=True):
+        value = None
+        if share is not None:
+            prediction = predict(victim, party.split, share.x)
+            try:
+                value = metrics.utility(prediction, share.y, victim.data.task)[1]
+            except BadInput:  # all its values are alike
+                value = None
+        found.append({"utility": value, "n": 0 if share is None else len(share), "records": len(party.records)})
+    return found
+
+
+def _test_shares(victim: Victim) -> list[Records] | list[None]:
+    test, clients, seed = victim.data.test, victim.cell.clients, order_seed(victim.cell)
+    for records in (test, replace(test, group=None)):
+        try:
+            return divide(records, clients, victim.data.task, seed, least=1)
+        except BadInput:  # too few patients, then too few records
+            continue
+    return [None] * clients.n
 
 
 def utility_floor(victim: Victim) -> float:
@@ -192,7 +243,7 @@ def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
     kinds: tuple[plugins.Kind, ...] = ("dataset", "model", "defense")
     specs = (cell.dataset, cell.model, cell.defense)
     own = {kind: plugins.file_hash(plugins.find(kind, s["name"], base)) for kind, s in zip(kinds, specs, strict=True)}
-    core = {name: plugins.hash_of(here / f"{name}.py") for name in ("training", "victim", "nouns", "split", "seeds")}
+    core = {name: plugins.hash_of(here / f"{name}.py") for name in CORE}
     return own | core | {"data": data_digest(data), "torch": torch.__version__, "device": data.private.x.device.type}
 
 
@@ -212,11 +263,19 @@ def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
         data = dataset.load()
         for name in ("private", "aux", "test"):
             sound(getattr(data, name), data.task, f"{who}: {name} part")
-        return data.to(device)
+        return with_loss(data, cell.train.loss, who).to(device)
     except BadInput:
         raise
     except Exception as error:
         raise BadInput(f"{who} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def with_loss(data: Data, loss: Objective, who: str) -> Data:
+    """The same data, its task with the loss of `[train]`: from here on there is one task, and one loss in it."""
+    kind = data.task.kind
+    if loss != "own" and kind != "mask":
+        raise BadInput(f"[train] loss '{loss}' is one for masks, but the task of {who} is '{kind}' (legal: own)")
+    return replace(data, task=replace(data.task, objective=loss))
 
 
 def wire_bytes(victim: Victim) -> tuple[int, int]:

@@ -24,11 +24,12 @@ from splitleak.defenses.nopeek import NoPeek, distance_correlation
 from splitleak.defenses.quantize import Quantize
 from splitleak.defenses.shredder import Shredder
 from splitleak.defenses.top_k import TopK
+from splitleak.division import divide
 from splitleak.evaluate import Attempt
 from splitleak.scene import Scene
 from splitleak.seeds import Stream
 from splitleak.settings import Clients, Train
-from splitleak.training import Training, divide, exchange, finish
+from splitleak.training import Training, exchange, finish
 from splitleak.victim import NullChannel, Victim
 
 TOYS = Path(__file__).parent / "toys"
@@ -601,7 +602,7 @@ def test_without_sampling_epsilon_bounds_the_exact_composition() -> None:
 def test_a_record_of_the_client_that_is_worst_off_is_what_is_accounted_for(stage: Stage) -> None:
     for n, batches in ((1, {5}), (5, {1, 2})):  # 36 records of twelve patients, in batches of 8
         made = staged(stage, DPSGD(), dataset="toy_images", train={"batch_size": 8}, clients={"n": n})
-        parts = divide(made.data.private, n, victim.order_seed(made.cell))
+        parts = divide(made.data.private, made.cell.clients, made.data.task, victim.order_seed(made.cell))
         assert {ceil(len(part) / 8) for part in parts} == batches
         assert jobs._privacy(made)["epsilon"] == max(DPSGD().privacy(3, b).epsilon for b in batches)
 

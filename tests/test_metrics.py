@@ -351,3 +351,76 @@ def test_utility_is_higher_for_better_in_every_task() -> None:
     assert metrics.utility(values.mean(0).expand_as(values), values, Task("value", 2))[1] == pytest.approx(0, abs=1e-6)
     with pytest.raises(Diverged):
         metrics.utility(torch.full((4, 2), float("nan")), y, Task("classes", 2))
+
+
+@pytest.mark.parametrize("k", [2, 3, 10])
+def test_other_measures_of_classes_are_scikit_learns(k: int) -> None:
+    from sklearn import metrics as sk
+
+    scores, y = (
+        normal(300, k),
+        torch.from_numpy(np.random.default_rng(1).choice(k, 300, p=np.arange(1, k + 1) / sum(range(k + 1)))),
+    )
+    scores[torch.arange(300), y] += 1
+    got, told = metrics.utility_also(scores, y, Task("classes", k)), scores.double().softmax(1).numpy()
+    assert metrics.utility(scores, y, Task("classes", k))[1] == pytest.approx(sk.accuracy_score(y, told.argmax(1)))
+    assert got["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, told.argmax(1)))
+    if k == 2:
+        assert got["auc"] == pytest.approx(sk.roc_auc_score(y, told[:, 1]))
+    else:
+        assert got["auc"] == pytest.approx(sk.roc_auc_score(y, told, multi_class="ovr", average="macro"))
+
+
+def test_where_a_class_does_not_occur_there_is_no_auc_and_recall_is_of_those_that_do() -> None:
+    scores, y = torch.eye(3)[[0, 1, 1, 1]], torch.tensor([0, 0, 1, 1])
+    assert metrics.utility_also(scores, y, Task("classes", 3)) == {"balanced_accuracy": 0.75}
+    assert metrics.utility_also(scores[:, :2], y * 0, Task("classes", 2)).keys() == {"balanced_accuracy"}
+
+
+def test_a_majority_answer_has_the_balanced_accuracy_and_auc_of_a_coin() -> None:
+    y = torch.tensor([0] * 90 + [1] * 10)
+    constant = torch.tensor([[1.0, 0.0]]).expand(100, 2)
+    assert metrics.utility(constant, y, Task("classes", 2))[1] == 0.9
+    assert metrics.utility_also(constant, y, Task("classes", 2)) == {"balanced_accuracy": 0.5, "auc": 0.5}
+
+
+def test_measures_of_masks_are_scikit_learns_on_probabilities_cut_at_a_half() -> None:
+    from sklearn import metrics as sk
+
+    logits, y = normal(12, 1, 8, 8), (records(12, 1, 8, 8) > 0.4).float()
+    logits[0], y[0] = -1, 0  # empty and found empty
+    said, true = (logits.sigmoid() > 0.5).flatten(1).numpy(), y.flatten(1).bool().numpy()
+    got = metrics.utility_also(logits, y, Task("mask", 1))
+    each = [
+        [f(t, s, zero_division=1.0) for t, s in zip(true, said, strict=True)] for f in (sk.jaccard_score, sk.f1_score)
+    ]
+    assert metrics.utility(logits, y, Task("mask", 1)) == ("iou", pytest.approx(np.mean(each[0])))
+    assert got == pytest.approx({"dice": np.mean(each[1]), "pixel_accuracy": (said == true).mean()})
+    between = torch.full((1, 1, 2, 2), 0.3)  # a probability of .57: in, although the logit is below a half
+    assert metrics.utility_also(between, torch.ones(1, 1, 2, 2), Task("mask", 1)) == {"dice": 1, "pixel_accuracy": 1}
+
+
+def test_other_measures_of_values_are_scikit_learns() -> None:
+    from sklearn import metrics as sk
+
+    guess, y = normal(40, 3), normal(40, 3, seed=1)
+    got = metrics.utility_also(guess, y, Task("value", 3))
+    wanted = {"mse": sk.mean_squared_error(y, guess), "mae": sk.mean_absolute_error(y, guess)}
+    assert got == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "also"),
+    [
+        ("toy_flat", "toy_chain", {"balanced_accuracy", "auc"}),
+        ({"name": "toy_flat", "task": "value"}, "toy_chain", {"mse", "mae"}),
+        ("toy_images", "toy_skips", {"dice", "pixel_accuracy"}),
+    ],
+)
+def test_a_record_tells_them_beside_the_first(
+    run: Callable[..., Any], dataset: Any, model: str, also: set[str]
+) -> None:
+    (record,) = run(dataset=dataset, model=model, attack="blind")
+    assert record["utility_also"].keys() == also
+    if "dice" in also:
+        assert record["utility_metric"] == "iou"
