@@ -192,14 +192,11 @@ def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
     kinds: tuple[plugins.Kind, ...] = ("dataset", "model", "defense")
     specs = (cell.dataset, cell.model, cell.defense)
     own = {kind: plugins.file_hash(plugins.find(kind, s["name"], base)) for kind, s in zip(kinds, specs, strict=True)}
-    core = {
-        name: plugins.hash_of(here / f"{name}.py")
-        for name in ("training", "victim", "nouns", "split", "seeds", "resnet")
-    }
-    if weights := cell.model.get(
-        "weights"
-    ):  # a file that the network starts from; where it is missing, `fresh` says so
-        own["weights"] = plugins.hash_of(Path(weights)) if Path(weights).is_file() else ""
+    names = ("training", "victim", "nouns", "split", "seeds", "resnet")
+    core = {name: plugins.hash_of(here / f"{name}.py") for name in names}
+    weights = cell.model.get("weights")  # a file that the network starts from; where it is missing, `fresh` says so
+    if weights and Path(weights).is_file():
+        core["weights"] = plugins.hash_of(Path(weights))
     return own | core | {"data": data_digest(data), "torch": torch.__version__, "device": data.private.x.device.type}
 
 
