@@ -192,6 +192,9 @@ def _victim(blank: Cell, point: dict[str, Any], base: Path) -> Cell:
     model = cast(Model, plugins.make("model", point["model"], base))
     protocol = cast(Protocol, point["protocol"] or ("u_shape" if model.u_shaped else "vanilla"))
     cuts = model.cuts(protocol)
+    if protocol != "central" and not cuts:
+        legal = ", ".join(p for p in get_args(Protocol) if p == "central" or model.cuts(p))
+        raise BadInput(f"model '{model}' cannot be cut under protocol '{protocol}' (legal protocols: {legal})")
     cut = None if protocol == "central" else cuts[0] if point["cut"] is None else point["cut"]
     if cut is not None and cut not in cuts:
         legal = ", ".join(str(c) for c in sorted(cuts)) or "none"

@@ -26,7 +26,7 @@ from splitleak.split import Split
 from splitleak.store import fingerprint
 from splitleak.training import Party, Training, exchange, train_whole
 
-CORE = ("training", "division", "victim", "nouns", "split", "seeds")  # files that decide what is learned
+CORE = ("training", "division", "victim", "nouns", "split", "seeds", "resnet")  # files that decide what is learned
 
 
 @dataclass
@@ -72,7 +72,7 @@ def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hoo
     """An untrained victim: its weights depend on dataset, model and seed, never on the defence or the cut."""
     model = cast(Model, plugins.make("model", cell.model, base))
     defense = cast(Defense, plugins.make("defense", cell.defense, base))
-    cut = model.cuts("vanilla")[0] if cell.cut is None else cell.cut
+    cut = model.cuts("u_shape" if model.u_shaped else "vanilla")[0] if cell.cut is None else cell.cut
     with Stream(axis_seed("init", cell)):
         split = model.split(data.in_shape, data.task, cut, cell.protocol)
         split = defense.shape(split).to(data.private.x.device).measure(data.in_shape)
@@ -244,6 +244,9 @@ def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
     specs = (cell.dataset, cell.model, cell.defense)
     own = {kind: plugins.file_hash(plugins.find(kind, s["name"], base)) for kind, s in zip(kinds, specs, strict=True)}
     core = {name: plugins.hash_of(here / f"{name}.py") for name in CORE}
+    weights = cell.model.get("weights")  # a file that the network starts from; where it is missing, `fresh` says so
+    if weights and Path(weights).is_file():
+        core["weights"] = plugins.hash_of(Path(weights))
     return own | core | {"data": data_digest(data), "torch": torch.__version__, "device": data.private.x.device.type}
 
 

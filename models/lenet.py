@@ -1,0 +1,44 @@
+"""The LeNet of the attack literature: two convolutions of 5x5 with pools, then linear layers of 120 and 84.
+
+Source: He, Zhang and Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (its MNIST victim). Cut
+k leaves the first k of the four blocks below the logits at the client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from splitleak.contract import BadInput, Model, Protocol, Shape, Task
+
+LEAST = 16  # pixels: two unpadded convolutions and two pools leave one position of it
+
+
+@dataclass(frozen=True)
+class LeNet(Model):
+    """Images (channels, H, W) from 16x16 to K logits or values; of 28x28 z is (16, 4, 4) at cut 2."""
+
+    activation: Literal["relu", "sigmoid"] = "relu"  # published; sigmoid: gradient matching needs a smooth one
+
+    def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
+        if len(in_shape) != 3 or task.kind == "mask":
+            raise BadInput(f"model 'lenet': records of shape {in_shape} for a {task.kind} task; "
+                           f"it takes images (channels, H, W) for classes or values")  # fmt: skip
+        channels, height, width = in_shape
+        if min(height, width) < LEAST:
+            raise BadInput(f"model 'lenet': images of {height}x{width} are too small for its two convolutions and "
+                           f"pools; it takes {LEAST}x{LEAST} and larger")  # fmt: skip
+        act = nn.ReLU if self.activation == "relu" else nn.Sigmoid
+        left = [((size - 4) // 2 - 4) // 2 for size in (height, width)]
+        return [
+            nn.Sequential(nn.Conv2d(channels, 8, 5), act(), nn.MaxPool2d(2)),
+            nn.Sequential(nn.Conv2d(8, 16, 5), act(), nn.MaxPool2d(2)),
+            nn.Sequential(nn.Flatten(), nn.Linear(16 * left[0] * left[1], 120), act()),
+            nn.Sequential(nn.Linear(120, 84), act()),
+            nn.Linear(84, task.size),
+        ]
+
+    def cuts(self, protocol: Protocol) -> list[int]:
+        return [2, 1, 3] if protocol == "u_shape" else [2, 1, 3, 4]  # a u-shape's server needs a layer to train
