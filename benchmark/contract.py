@@ -99,7 +99,7 @@ class Defense(Plugin, Hooks):
     def begin(self, split: Split, seed: int) -> Hooks:
         """The live defence; an nn.Module's state is saved with the victim, and after training it is in eval mode.
 
-        `split` knows its in_shape, cut_shape and out_shape.
+        `split` knows its in_shape, cut_shape and out_shape, and the in_range of the records.
         """
         return self
 

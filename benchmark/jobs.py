@@ -117,6 +117,9 @@ class Worker:
             "epsilon_one",
             "delta",
             "utility_curve",
+            "loss_curve",
+            "loss_constant",
+            "collapsed_at",
         )
         whole = {name: facts.get(name) for name in copied} | found
         seen = found.get("detected_at", facts["detected_at"])

@@ -35,6 +35,7 @@ class Split(nn.Module):
     in_shape: tuple[int, ...] = ()  # of one record, one activation and what the top makes of it: known from
     cut_shape: tuple[int, ...] = ()  # the moment that a defence begins
     out_shape: tuple[int, ...] = ()
+    in_range: tuple[float, float] = (0.0, 1.0)
 
     def __init__(self, bottom: nn.Module, top: nn.Module, head: nn.Module | None = None) -> None:
         super().__init__()
@@ -50,9 +51,9 @@ class Split(nn.Module):
         parts = [self.bottom] if self.head is None else [self.bottom, self.head]
         return [p for part in parts for p in part.parameters()]
 
-    def measure(self, in_shape: tuple[int, ...]) -> Split:
-        """Note the shapes that go with such records."""
-        self.in_shape = in_shape
+    def measure(self, in_shape: tuple[int, ...], in_range: tuple[float, float] = (0.0, 1.0)) -> Split:
+        """Note the shapes that go with such records, and their range."""
+        self.in_shape, self.in_range = in_shape, in_range
         self.cut_shape, self.out_shape = self.shapes(in_shape)
         return self
 

@@ -139,6 +139,8 @@ class Table:
             found.append("below-blind")
         if done and self._collapsed(key):
             found.append("utility-collapse")
+        if any(r.get("collapsed_at") is not None for r in done):
+            found.append("early-collapse")
         if done and len(done) < 3:
             found.append("few-seeds")
         if any(r.get("detected_at") is not None and r["detected_at"] >= 0 for r in done):

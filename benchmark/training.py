@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -106,6 +106,7 @@ class Training:
     ) -> None:
         self.split, self.task, self.live, self.settings, self.clients = split, task, live, settings, clients
         self.steps_done, self.detected_at = 0, -1
+        self.losses: list[float] = []  # the task's: the mean of each whole epoch
         parts = divide(private, clients, task, seed)
         splits = [split] if clients.n == 1 else [_client_copy(split) for _ in parts]
         self.parties = [
@@ -159,8 +160,10 @@ class Training:
         for optimizer in (optimizer for party in self.parties for optimizer in party.optimizers):
             for group in optimizer.param_groups:
                 group["lr"] = self.settings.lr * _factor(self.settings, epoch)
+        total = 0.0
         for index, (party, x, y) in enumerate(self._turns()):
-            yield from self._step(epoch, index, party, x, y, grants, read)
+            total += len(x) * (yield from self._step(epoch, index, party, x, y, grants, read))
+        self.losses.append(total / sum(len(party.records) for party in self.parties))
         if self.clients.mode == "parallel" and self.clients.n > 1:
             splits = [p.split for p in self.parties]
             average(splits, splits, [len(p.records) for p in self.parties])
@@ -184,12 +187,12 @@ class Training:
 
     def _step(
         self, epoch: int, index: int, party: Party, x: Tensor, y: Tensor, grants: Grant, read: set[str]
-    ) -> Iterator[Step]:
+    ) -> Generator[Step, None, float]:
         self.current = party
         for optimizer in party.optimizers:
             optimizer.zero_grad()
         done = exchange(party.split, self.live, self.task, x, y)
-        if not math.isfinite(done.loss.item()):
+        if not math.isfinite(loss := done.loss.item()):
             raise Diverged(f"the training loss is no number any more, at step {self.steps_done} (epoch {epoch})")
         step = Step((epoch, index, party.number), done.wire, self.split.top, grants, read)
         yield step
@@ -200,6 +203,7 @@ class Training:
             optimizer.step()
         self.live.observe(done.x, done.wire["smashed"])
         self.steps_done += 1
+        return loss
 
     def gather(self) -> None:
         """Put into `split` what the client side is at this moment: who trains now, or the average."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from splitleak import metrics, plugins
+from splitleak import collapse, metrics, plugins
 from splitleak.cell import Cell
 from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Parameters, Protocol, Records
 from splitleak.datasets.check import sound
@@ -75,7 +75,7 @@ def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hoo
     cut = model.cuts("u_shape" if model.u_shaped else "vanilla")[0] if cell.cut is None else cell.cut
     with Stream(axis_seed("init", cell)):
         split = model.split(data.in_shape, data.task, cut, cell.protocol)
-        split = defense.shape(split).to(data.private.x.device).measure(data.in_shape)
+        split = defense.shape(split).to(data.private.x.device).measure(data.in_shape, data.in_range)
         live = defense.begin(split, axis_seed("defense", cell))
     if isinstance(live, nn.Module):
         live.to(data.private.x.device)
@@ -105,6 +105,7 @@ def training(victim: Victim) -> Training:
 def train(victim: Victim) -> dict[str, Any]:
     """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection."""
     start, detected = time.perf_counter(), -1
+    told: dict[str, Any] = {}
     curve: list[float] = []
     parties: list[Party] = []
     note = partial(_note_utility, victim, curve) if victim.cell.train.curve else None
@@ -120,11 +121,23 @@ def train(victim: Victim) -> dict[str, Any]:
             for _ in running.steps(Grant(0), set(), after_epoch=note):
                 pass
             steps, detected = running.steps_done, running.detected_at
+            told = _learning(victim, running.losses)
     if not all(bool(t.isfinite().all()) for t in victim.tensors().values()):
         raise Diverged(f"the weights are no numbers any more after the last step ({steps})")
     facts: dict[str, Any] = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
-    facts |= {"utility_curve": curve} if curve else {}
+    facts |= told | ({"utility_curve": curve} if curve else {})
     return facts | ({"utility_clients": utility_clients(victim, parties)} if len(parties) > 1 else {})
+
+
+def _learning(victim: Victim, losses: list[float]) -> dict[str, Any]:
+    """The task's loss by epoch, a constant answer's on the labels that were sent, and when they became alike."""
+    private = victim.data.private
+    constant = collapse.constant_loss(victim.live.batch(private.x, private.y)[1], victim.data.task)
+    return {
+        "loss_curve": losses,
+        "loss_constant": constant,
+        "collapsed_at": collapse.collapsed_at(losses, constant),
+    }
 
 
 def _note_utility(victim: Victim, curve: list[float]) -> None:
