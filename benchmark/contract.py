@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from splitleak.errors import BadGuess, BadInput, Detected, Diverged, NotGranted
 from splitleak.nouns import Data, Goal, Grant, Parameters, Privacy, Protocol, Records, Shape, Task
-from splitleak.plugin import Plugin
+from splitleak.plugin import Plugin, later
 from splitleak.split import Bottom, Head, Split
 from splitleak.view import Step, View
 
 __all__ = [
     "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Goal", "Grant",
     "Head", "Hooks", "Model", "NotGranted", "Parameters", "Plugin", "Privacy", "Protocol", "Records", "Shape", "Split",
-    "Step", "Task", "View",
+    "Step", "Task", "View", "later",
 ]  # fmt: skip
 
 

@@ -24,10 +24,18 @@ def encoder(in_shape: Shape, cut_shape: Shape, width: int = 64, depth: int = 1) 
 
 
 def decoder(
-    cut_shape: Shape, out_shape: Shape, out_range: tuple[float, float] = (0.0, 1.0), width: int = 64
+    cut_shape: Shape,
+    out_shape: Shape,
+    out_range: tuple[float, float] | None = (0.0, 1.0),
+    width: int = 64,
+    depth: int = 2,
+    full: bool = False,
 ) -> nn.Module:
-    """Activation of any scale -> record inside out_range."""
-    first, last = _Standardise(cut_shape), _Range(*out_range)
+    """Activation of any scale -> record inside out_range (None: any number).
+
+    depth: residual blocks at the cut; full: `width` channels on every level, the blocks with batch norm.
+    """
+    first, last = _Standardise(cut_shape), nn.Identity() if out_range is None else _Range(*out_range)
     if len(out_shape) == 1:
         return nn.Sequential(first, _flatten(cut_shape, width), _act(), _dense(4 * width, out_shape, width), last)
     here, there = cut_shape[1:], out_shape[1:]
@@ -36,10 +44,22 @@ def decoder(
         here = _path(there, (4,) * len(there))[-1]
         seed = [nn.Flatten(), _dense(prod(cut_shape), (_wide(width, here), *here), width), _act()]
         cut_shape = (_wide(width, here), *here)
-    up, w = _path(here, there), _wide(width, here)
-    body = [*_level(cut_shape[0], w, here, here), _act(), _Residual(w, here), _Residual(w, here), _act()]
-    levels = _levels([w, *(_wide(width, p) for p in up[1:-1]), out_shape[0]], up)
+    up = _path(here, there)
+    w, *between = [width if full else _wide(width, p) for p in up[:-1]]
+    body = [*_level(cut_shape[0], w, here, here), _act(), *(_Residual(w, here, full) for _ in range(depth)), _act()]
+    levels = _levels([w, *between, out_shape[0]], up)
     return nn.Sequential(first, *seed, *body, *levels, last)
+
+
+def light_decoder(
+    cut_shape: Shape, out_shape: Shape, out_range: tuple[float, float] | None, width: int = 64
+) -> nn.Module:
+    """Activation -> record by transposed convolutions alone, one a factor of up to four; dense between ranks."""
+    if len(cut_shape) != len(out_shape) or len(out_shape) == 1:
+        return decoder(cut_shape, out_shape, out_range, width, depth=0)
+    path = _path(cut_shape[1:], out_shape[1:])
+    levels = _levels([cut_shape[0], *(_wide(width, p) for p in path[1:-1]), out_shape[0]], path)
+    return nn.Sequential(_Standardise(cut_shape), *levels, nn.Identity() if out_range is None else _Range(*out_range))
 
 
 def critic(shape: Shape, width: int = 64) -> nn.Module:
@@ -110,10 +130,12 @@ def _act() -> nn.Module:
 
 
 class _Residual(nn.Module):
-    def __init__(self, w: int, positions: Shape) -> None:
+    def __init__(self, w: int, positions: Shape, norm: bool = False) -> None:
         super().__init__()
-        level = _level(w, w, positions, positions)
-        self.body = nn.Sequential(*level, _act(), *_level(w, w, positions, positions))
+        layers = [*_level(w, w, positions, positions), _act(), *_level(w, w, positions, positions)]
+        if norm:
+            layers.insert(1, (nn.BatchNorm1d if len(positions) == 1 else nn.BatchNorm2d)(w))
+        self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)  # type: ignore[no-any-return]

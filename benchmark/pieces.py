@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import prod
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -28,6 +29,30 @@ def inverse_of(send: Callable[[Tensor], Tensor], view: View, steps: int, batch: 
         optimizer.step()
         schedule.step()
     return decoder
+
+
+def lessons(view: View, own: Tensor, batch: int, reuse: int = 4) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (z (B, *cut), positions in `own` (B,)): what the client sends for own records (n, *in).
+
+    Signals and flat records are asked anew for each batch. An image's way through a deep client costs more than the
+    attacker's own step, so there the answers to a whole set (at most 256 MiB) serve for `reuse` passes, and for good
+    once a second set, asked in another order, is the same: nothing random, nothing that depends on the batch.
+    """
+    if len(view.in_shape) < 3:
+        while True:
+            i = torch.randint(len(own), (batch,), device=own.device)
+            yield view.query(own[i]), i
+    most, steady, before = max(2**26 // prod(view.cut_shape), batch), False, None
+    while True:
+        if not steady:
+            order = torch.randperm(len(own), device=own.device)[:most]
+            z = view.query(own[order])  # (n, *cut)
+            if len(order) == len(own):
+                z, order = z[order.argsort()], order.sort().values
+                steady, before = before is not None and torch.allclose(before, z, rtol=1e-3, atol=1e-4), z
+        for _ in range(max(reuse * len(order) // batch, 1)):
+            i = torch.randint(len(order), (batch,), device=own.device)
+            yield z[i], order[i]
 
 
 @torch.no_grad()

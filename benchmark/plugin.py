@@ -20,12 +20,18 @@ class Plugin:
         return type(self).__module__.rpartition(".")[2]
 
     def parameters(self) -> dict[str, Any]:
-        """All fields with their values as plain data, defaults filled in."""
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return {f.name: _plain(getattr(self, f.name)) for f in fields if f.init}
+        """All fields with their values as plain data, defaults filled in; less those `later` ones at their default."""
+        fields = [f for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
+        told = [f for f in fields if "later" not in f.metadata or getattr(self, f.name) != f.default]
+        return {f.name: _plain(getattr(self, f.name)) for f in told}
 
     def __str__(self) -> str:
         return show(type(self), self.name, self.parameters())
+
+
+def later(default: Any) -> Any:
+    """The default of a field younger than results that are kept: at it, keys and seeds are as if it were not there."""
+    return dataclasses.field(default=default, metadata={"later": True})
 
 
 def show(cls: type[Plugin], name: str, parameters: dict[str, Any]) -> str:
