@@ -74,6 +74,7 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
     """Load every dataset and build every network once, so that a mistake is told before hours are spent."""
     for cell in {str(c.dataset): c for c in cells}.values():
         data = worker.data(cell)
+        worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
         for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
             try:
                 victim.fresh(one, data, worker.base).split.shapes(data.in_shape)

@@ -117,7 +117,7 @@ class Worker:
         whole = {name: facts.get(name) for name in copied} | found
         seen = found.get("detected_at", facts["detected_at"])
         whole["detected_at"] = seen if seen >= 0 else None  # the step at which the client stopped
-        return whole | {"status": "done"}
+        return whole | {"status": "done", "notes": list(scene.data.notes)}
 
     def blank(self, cell: Cell) -> dict[str, Any]:
         """What every record says, whatever came of it."""
