@@ -152,6 +152,8 @@ def _deep(image: Image.Image) -> Image.Image:
 
 
 def _flat(image: Image.Image, channels: int) -> Image.Image:
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns about some palettes
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "LA") else "RGB")  # palettes, alpha, CMYK, YCbCr
     return image.convert("L" if channels == 1 else "RGB")
@@ -201,8 +203,8 @@ def resized(x: Array, size: int) -> Tensor:
 
 
 def at_most(size: int, x: Array, who: str) -> int:
-    if size > x.shape[1]:
-        raise BadInput(
-            f"{who}: size {size}, but these pictures have {x.shape[1]} x {x.shape[2]} pixels; legal: 8 to that"
-        )
+    """The size, unless it is larger than the pictures of an array file."""
+    side = x.shape[1]
+    if size > side:
+        raise BadInput(f"{who}: size {size}, but these pictures have {side} x {x.shape[2]} pixels; legal: 8 to {side}")
     return size
