@@ -279,6 +279,13 @@ def test_left_and_right_masks_are_joined(home: Path) -> None:
     assert [int(y[:, c].float().mean()) for c in (0, 4, 8, 15, 19, 23)] == [1, 1, 0, 0, 1, 1]
 
 
+def test_notes_go_where_the_records_go(home: Path) -> None:
+    save(lung_segmentation(home) / "CXR_png/bare.png")
+    data = CXRLung().load()
+    assert len(data.notes) == 1
+    assert data.to(torch.device("cpu")).notes == data.notes
+
+
 def test_one_missing_side_is_an_image_without_mask(home: Path) -> None:
     (montgomery(home) / "ManualMask/rightMask/MCUCXR_0003_0.png").unlink()
     data = CXRLung().load()
@@ -673,6 +680,7 @@ def test_bad_gzip(home: Path) -> None:
     refusal(MNIST(), f"{file}: not a readable gzip file")
 
 
+@pytest.mark.slow
 def test_a_run_tells_what_was_left_out_once_and_records_it(home: Path, lab: Any, main: Any) -> None:
     lung_segmentation(home, 12)
     save(home / "Lung Segmentation/CXR_png/bare.png")
