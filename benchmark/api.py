@@ -75,6 +75,7 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
     """Load and divide every dataset and build every network once: a mistake is told before hours are spent."""
     for cell in {str(c.dataset): c for c in cells}.values():
         data = worker.data(cell)
+        worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
         for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
             divide(data.private, one.clients, data.task, victim.order_seed(one))
         for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():

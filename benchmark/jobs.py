@@ -124,7 +124,7 @@ class Worker:
         whole = {name: facts.get(name) for name in copied} | found
         seen = found.get("detected_at", facts["detected_at"])
         whole["detected_at"] = seen if seen >= 0 else None  # the step at which the client stopped
-        return whole | {"status": "done"}
+        return whole | {"status": "done", "notes": list(scene.data.notes)}
 
     def _title(self, cell: Cell) -> str:
         """A file name that tells a reader which row it is, and this record from all others."""

@@ -123,6 +123,7 @@ class Data:
     task: Task
     in_range: tuple[float, float]
     flags: tuple[str, ...] = ()  # e.g. patients-shared, reference-split
+    notes: tuple[str, ...] = ()  # what was left out on loading, and why; a run tells it
 
     @property
     def in_shape(self) -> Shape:
@@ -130,7 +131,7 @@ class Data:
 
     def to(self, device: torch.device) -> Data:
         private, aux, test = (part.to(device) for part in (self.private, self.aux, self.test))
-        return Data(private, aux, test, self.task, self.in_range, self.flags)
+        return Data(private, aux, test, self.task, self.in_range, self.flags, self.notes)
 
 
 @dataclass(frozen=True)
