@@ -38,13 +38,14 @@ reference: $(MADE)
 	    $(BIN)/splitleak run $$matrix --out runs/reference; \
 	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
 	done
+	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
 	$(BIN)/python -m splitleak.published runs/reference results/reference/ecg_published_figures.csv
 	$(BIN)/python -m splitleak.figures results/reference
 
 # True and false positives of the hijack detectors, and what the attacker had when it was seen.
 detectors: $(MADE)
 	$(BIN)/splitleak run ecg_detectors --out runs/reference
-	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/ecg_detectors_summary.csv
+	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
 
 $(MADE): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "splitleak needs Python 3.11 or newer")'
