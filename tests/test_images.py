@@ -667,6 +667,7 @@ def test_nothing_at_hand_names_marks_and_places(home: Path, dataset: Dataset) ->
         ({"y_train": np.arange(199) % 10}, "200 and 50 pictures, 199 and 50 labels"),
         ({"y_train": np.arange(200) % 11}, "labels from 0 to 10; legal: 0 to 9"),
         ({"y_test": np.zeros((50, 1), np.int64)}, "y_test has shape (50, 1), wanted 1 dimensions"),
+        ({"y_train": np.array([{}] * 200)}, "not a readable npz file (Object arrays cannot be loaded"),
         ({"y_train": np.arange(200) % 9}, "private part has no record of class 9"),
     ],
 )
