@@ -290,7 +290,7 @@ def test_one_missing_side_is_an_image_without_mask(home: Path) -> None:
     (montgomery(home) / "ManualMask/rightMask/MCUCXR_0003_0.png").unlink()
     data = CXRLung().load()
     assert sum(map(len, parts(data))) == 7
-    assert "1 of 8 images have no mask and are left out (MCUCXR_0003_0.png)" in data.notes[0]
+    assert "1 (MCUCXR_0003_0.png) of 8 images have no mask: left out" in data.notes[0]
 
 
 def test_both_eyes_are_in_one_part(home: Path) -> None:
@@ -543,8 +543,11 @@ def test_unreadable_mask_is_named(home: Path) -> None:
 def test_masks_and_images_that_do_not_match(home: Path) -> None:
     folder = lung_segmentation(home, 12)
     save(folder / "masks/MCUCXR_0999_0.png", blob())
-    refusal(CXRLung(), folder / "masks", "1 of 13 masks have no image in", "MCUCXR_0999_0.png")
+    refusal(CXRLung(), folder / "masks", "1 (MCUCXR_0999_0.png) of 13 masks have no image in")
     (folder / "masks/MCUCXR_0999_0.png").unlink()
+    save(folder / "masks/MCUCXR_0004_1_mask.png", blob())
+    refusal(CXRLung(), folder / "masks", "MCUCXR_0004_1.png and MCUCXR_0004_1_mask.png are masks of the same image")
+    (folder / "masks/MCUCXR_0004_1_mask.png").unlink()
     save(folder / "masks/MCUCXR_0004_1.png", blob(21, 24))
     refusal(CXRLung(), "masks/MCUCXR_0004_1.png: the mask is 24 x 21 pixels, its image MCUCXR_0004_1.png 24 x 20")
 
@@ -555,7 +558,7 @@ def test_images_without_masks_are_told_and_left_out(home: Path) -> None:
         save(folder / f"CXR_png/test_{i}.png")
     data = CXRLung().load()
     assert sum(map(len, parts(data))) == 12
-    assert "5 of 17 images have no mask and are left out (test_0.png, test_1.png, test_2.png, ...)" in data.notes[0]
+    assert "5 (test_0.png, test_1.png, test_2.png, ...) of 17 images have no mask: left out" in data.notes[0]
 
 
 def test_labels_without_files(home: Path) -> None:
@@ -566,6 +569,24 @@ def test_labels_without_files(home: Path) -> None:
     for i in range(10, 14):
         (home / f"resized_train/resized_train/{i}_left.jpeg").unlink()
     refusal(Fundus(), labels, "5 (3_left, 10_left, 11_left, ...) of 60 labels", "more than one in twenty")
+
+
+def test_tables_may_leave_the_suffix_away_and_images_may_be_in_no_table(home: Path) -> None:
+    folder = prepared_lungs(home, 12, 1)
+    text = (folder / "meta.csv").read_text()
+    (folder / "meta.csv").write_text(text.replace(".png", "").replace(",P7", ","))
+    save(folder / "images/unknown.png")
+    save(folder / "masks/unknown.png", blob())
+    data = CXRLung().load()
+    assert sum(map(len, parts(data))) == 12
+    assert "1 (unknown.png) of 13 images are not in meta.csv: left out" in data.notes[0]
+
+
+def test_link_to_nowhere_is_an_unreadable_image(home: Path) -> None:
+    folder = prepared_lungs(home, 40, 1)
+    (folder / "images/p7_0.png").unlink()
+    (folder / "images/p7_0.png").symlink_to("nowhere.png")
+    assert "1 (images/p7_0.png: " in CXRLung().load().notes[0]
 
 
 def test_names_that_occur_twice(home: Path) -> None:
@@ -646,6 +667,7 @@ def test_nothing_at_hand_names_marks_and_places(home: Path, dataset: Dataset) ->
         ({"y_train": np.arange(199) % 10}, "200 and 50 pictures, 199 and 50 labels"),
         ({"y_train": np.arange(200) % 11}, "labels from 0 to 10; legal: 0 to 9"),
         ({"y_test": np.zeros((50, 1), np.int64)}, "y_test has shape (50, 1), wanted 1 dimensions"),
+        ({"y_train": np.array([{}] * 200)}, "not a readable npz file (Object arrays cannot be loaded"),
         ({"y_train": np.arange(200) % 9}, "private part has no record of class 9"),
     ],
 )
@@ -707,7 +729,7 @@ def test_a_run_tells_what_was_left_out_once_and_records_it(home: Path, lab: Any,
         targets = 4
     """)  # fmt: skip
     ran = main("run", "m.toml", "--out", "out")
-    assert ran.err.count("1 of 13 images have no mask and are left out (bare.png)") == 1, ran.err
+    assert ran.err.count("1 (bare.png) of 13 images have no mask: left out") == 1, ran.err
     for record in lab.records().values():
         assert record["notes"] == list(CXRLung(size=16).load().notes)
 

@@ -18,7 +18,7 @@ from splitleak.contract import Data, Dataset, Task
 from splitleak.datasets.divide import Roll
 from splitleak.datasets.folder import Array, Layouts, find_layout, npz, table
 from splitleak.datasets.images import Size, at_most, from_arrays, from_files
-from splitleak.datasets.listing import Files, index, listed, masked
+from splitleak.datasets.listing import Files, index, listed, masked, stem
 from splitleak.errors import BadInput
 
 PREPARED, PACK = "cxr_lung/meta.csv", ("packs64/cxr_lung_64.npz", "cxr_lung_64.npz")
@@ -64,12 +64,12 @@ def prepared(meta: Path, who: str, masks: bool) -> tuple[Roll, list[Files], tupl
     there, notes = listed([row["file"] for row in rows], index(meta.parent / "images"), meta, who)
     rows = [rows[i] for i in there]
     files, bare = masked(meta.parent / "images", [[meta.parent / "masks"]] if masks else [], who)
-    by_name = dict(zip((f.image.name for f in files), files, strict=True))
-    rows = [row for row in rows if row["file"] in by_name]
+    by_name = {f.image.stem: f for f in files}
+    rows = [row for row in rows if stem(row["file"]) in by_name]
     label = np.array([int(row["pneumonia"]) for row in rows], np.int64)
     test = np.array([row["split"] == "test" for row in rows])
-    roll = Roll([row["file"] for row in rows], label, [row["patient"] for row in rows], test)
-    return roll, [by_name[row["file"]] for row in rows], notes + bare
+    roll = Roll([row["file"] for row in rows], label, [row["patient"] or row["file"] for row in rows], test)
+    return roll, [by_name[stem(row["file"])] for row in rows], notes + bare
 
 
 def beside(layout: str, images: Path, who: str) -> tuple[Roll, list[Files], tuple[str, ...]]:

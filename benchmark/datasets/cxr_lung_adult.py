@@ -15,7 +15,7 @@ from splitleak.contract import Data, Dataset, Task
 from splitleak.datasets.divide import Roll
 from splitleak.datasets.folder import find_layout, folders, table
 from splitleak.datasets.images import Size, from_files
-from splitleak.datasets.listing import index, listed, masked
+from splitleak.datasets.listing import index, listed, masked, stem
 
 PATIENTS = ("cxr_lung_adult/data.csv", "hannover_original/data.csv", "layouts/hannover_original/data.csv")
 
@@ -32,14 +32,14 @@ class CXRLungAdult(Dataset):
         rows = table(meta, ("file", "source_image"))
         there, notes = listed([row["file"] for row in rows], index(meta.parent / "images"), meta, who)
         files, bare = masked(meta.parent / "images", [[meta.parent / "masks"]], who)
-        by_name = dict(zip((f.image.name for f in files), files, strict=True))
-        rows = [rows[i] for i in there if rows[i]["file"] in by_name]
+        by_name = {f.image.stem: f for f in files}
+        rows = [rows[i] for i in there if stem(rows[i]["file"]) in by_name]
         known = _patients(meta)
         names = [row["file"] for row in rows]
-        patient = [known.get(Path(row["source_image"]).stem, row["file"]) for row in rows] if known else None
+        patient = [known.get(stem(row["source_image"]), row["file"]) for row in rows] if known else None
         flags = () if known else ("patients-shared",)
         roll = Roll(names, np.zeros(len(names), np.int64), patient)
-        found = [by_name[name] for name in names]
+        found = [by_name[stem(name)] for name in names]
         return from_files(roll, found, self.size, 1, Task("mask", 1), who, notes=notes + bare, flags=flags)
 
 

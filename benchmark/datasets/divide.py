@@ -96,7 +96,7 @@ def divided(
     first[order[np.unique(identity.numpy()[order], return_index=True)[1]]] = True
     if copies := len(first) - int(first.sum()):
         named = [roll.name[i] for i in np.flatnonzero(~first)[:3]]
-        notes += (f"{who}: {_some(copies, named)} show the same picture as another record and are left out",)
+        notes += (f"{who}: {some(copies, named)} show the same picture as another record and are left out",)
     group = None if roll.patient is None else torch.from_numpy(roll.people()[1].astype(np.int64))
     whole = Records(x, y, identity, group)
     rows = (torch.from_numpy(np.flatnonzero((part == p) & first)) for p in range(3))
@@ -118,11 +118,12 @@ def leave_out(who: str, bad: Sequence[str], total: int, what: str, legal: str = 
     """What to tell of a few that are left out; BadInput if they are more than one in twenty."""
     if not bad:
         return ()
-    said = f"{who}: {_some(len(bad), bad[:3])} of {total} {what}"
+    said = f"{who}: {some(len(bad), bad[:3])} of {total} {what}"
     if len(bad) * 20 > total:
         raise BadInput(f"{said}: more than one in twenty{legal and '; ' + legal}")
     return (f"{said}: left out",)
 
 
-def _some(count: int, named: Sequence[str]) -> str:
+def some(count: int, named: Sequence[str]) -> str:
+    """A number and the first names of what it counts."""
     return f"{count} ({', '.join(named)}{', ...' if count > len(named) else ''})"

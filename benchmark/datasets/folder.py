@@ -86,17 +86,24 @@ def npz(file: Path, shapes: dict[str, int]) -> dict[str, Array]:
     if not file.is_file():
         raise NotAtHand(f"{file}: no such file")
     try:
-        with np.load(file, allow_pickle=False) as opened:
-            if missing := [name for name in shapes if name not in opened.files]:
-                had = ", ".join(opened.files) or "nothing"
-                raise BadInput(f"{file}: no array {' and no '.join(missing)} in it; there is: {had}")
-            arrays = {name: opened[name] for name in shapes}
+        with zipfile.ZipFile(file) as opened:
+            there = [name.removesuffix(".npy") for name in opened.namelist()]
+            if missing := [name for name in shapes if name not in there]:
+                raise BadInput(
+                    f"{file}: no array {' and no '.join(missing)} in it; there is: {', '.join(there) or 'nothing'}"
+                )
+            arrays = {name: _array(opened, name) for name in shapes}
     except BROKEN as error:
         raise BadInput(f"{file}: not a readable npz file ({' '.join(str(error).split())})") from error
     for name, a in arrays.items():
         if a.ndim != shapes[name] or not len(a):
             raise BadInput(f"{file}: {name} has shape {a.shape}, wanted {shapes[name]} dimensions and no empty one")
     return arrays
+
+
+def _array(opened: zipfile.ZipFile, name: str) -> Array:
+    with opened.open(f"{name}.npy") as member:
+        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
 def idx(file: Path, ndim: int) -> Array:

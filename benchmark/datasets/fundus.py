@@ -19,7 +19,7 @@ from splitleak.contract import Data, Dataset, Task
 from splitleak.datasets.divide import Roll
 from splitleak.datasets.folder import Array, Layouts, find_layout, npz, table
 from splitleak.datasets.images import Size, at_most, from_arrays, from_files
-from splitleak.datasets.listing import Files, index, listed
+from splitleak.datasets.listing import Files, index, listed, stem
 from splitleak.errors import BadInput
 
 LAYOUTS: Layouts = {
@@ -96,7 +96,7 @@ def _prepared(labels: Path, who: str, classes: Classes) -> Graded:
     names = [row["file"] for row in rows]
     grades = np.array([_grade(row["grade"], row["file"], labels) for row in rows], np.int64)
     roll = Roll(names, grades, None, np.array([row["split"] == "test" for row in rows]))
-    return Graded(roll, [Files(found[Path(name).stem]) for name in names], notes)
+    return Graded(roll, [Files(found[stem(name)]) for name in names], notes)
 
 
 def _idrid(mark: Path, who: str, classes: Classes) -> Graded:
@@ -113,7 +113,7 @@ def _idrid(mark: Path, who: str, classes: Classes) -> Graded:
             names.append(f"{('train', 'test')[k]}_{row['Image name']}")
             grades.append(_grade(row["Retinopathy grade"], row["Image name"], file))
             test.append(k == 1)
-            files.append(Files(found[row["Image name"]]))
+            files.append(Files(found[stem(row["Image name"])]))
     return Graded(Roll(names, np.array(grades, np.int64), None, np.array(test)), files, notes)
 
 
@@ -132,10 +132,10 @@ def _kaggle(mark: Path, who: str, classes: Classes) -> Graded:
     rows = [rows[i] for i in there]
     two = file.name == "trainLabels_Binary.csv"
     grades = [_grade(row["level"], row["image"], file, 1 if two else 4) * (2 if two else 1) for row in rows]
-    stems = [Path(row["image"]).stem for row in rows]
+    stems = [stem(row["image"]) for row in rows]
     eyes = [EYE.match(stem) for stem in stems]
-    patient = [eye[1] if eye else stem for eye, stem in zip(eyes, stems, strict=True)] if any(eyes) else None
-    return Graded(Roll(stems, np.array(grades, np.int64), patient), [Files(found[stem]) for stem in stems], notes)
+    patient = [eye[1] if eye else name for eye, name in zip(eyes, stems, strict=True)] if any(eyes) else None
+    return Graded(Roll(stems, np.array(grades, np.int64), patient), [Files(found[name]) for name in stems], notes)
 
 
 def _grade(value: str, name: str, file: Path, most: int = 4) -> int:

@@ -48,8 +48,7 @@ class Pictures:
 def pictures(files: Sequence[Files], size: int, channels: int) -> Pictures:
     """Decoded and resized, from the cache if it holds these very files (names, sizes, times of change)."""
     names = [str(path.absolute()) for f in files for path in (f.image, *f.masks)]
-    stats = [path.stat() for f in files for path in (f.image, *f.masks)]
-    states = [(s.st_size, s.st_mtime_ns) for s in stats]
+    states = [_state(path) for f in files for path in (f.image, *f.masks)]
     kept = cache_folder() / "images" / f"{_digest([names, size, channels])}.safetensors"
     key = _digest([FORMAT, states])
     found = _cached(kept, key)
@@ -57,6 +56,15 @@ def pictures(files: Sequence[Files], size: int, channels: int) -> Pictures:
         found = _decoded(files, size, channels)
         _keep(kept, key, found)
     return found
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of the last change; a link to nowhere has none, and is told as unreadable later."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def _digest(value: object) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from splitleak.datasets.divide import leave_out
+from splitleak.datasets.divide import leave_out, some
 from splitleak.errors import BadInput
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -37,13 +37,21 @@ def index(folder: Path) -> dict[str, Path]:
 
 def listed(names: list[str], found: dict[str, Path], table: Path, who: str) -> tuple[list[int], tuple[str, ...]]:
     """Which of the names that a table gives (with suffix or without) are there; a few may be missing, none twice."""
-    stems = [name.rpartition(".")[0] if name.lower().endswith(SUFFIXES) else name for name in names]
+    stems = [stem(name) for name in names]
     if twice := [name for name, times in Counter(stems).items() if times > 1]:
         raise BadInput(f"{table}: '{twice[0]}' is named twice; wanted one row for each image")
-    missing = [names[i] for i, stem in enumerate(stems) if stem not in found]
+    missing = [names[i] for i, name in enumerate(stems) if name not in found]
     folder = next(iter(found.values())).parent
     notes = leave_out(who, missing, len(names), f"labels in {table.name} name files that are not in {folder}")
-    return [i for i, stem in enumerate(stems) if stem in found], notes
+    known = {*stems}
+    if spare := [file.name for name, file in found.items() if name not in known]:
+        notes += (f"{who}: {some(len(spare), spare[:3])} of {len(found)} images are not in {table.name}: left out",)
+    return [i for i, name in enumerate(stems) if name in found], notes
+
+
+def stem(name: str) -> str:
+    """A name as a table gives it, without the suffix of an image."""
+    return name.rpartition(".")[0] if name.lower().endswith(SUFFIXES) else name
 
 
 def masked(images: Path, rows: list[list[Path]], who: str) -> tuple[list[Files], tuple[str, ...]]:
@@ -51,15 +59,27 @@ def masked(images: Path, rows: list[list[Path]], who: str) -> tuple[list[Files],
     found = index(images)
     if not rows:
         return [Files(file) for file in found.values()], ()
-    sides = [{name.removesuffix("_mask"): file for name, file in index(folder).items()} for folder in rows[0]]
+    sides = [_by_image(folder) for folder in rows[0]]
     for folder, side in zip(rows[0], sides, strict=True):
         if orphans := [file.name for name, file in side.items() if name not in found]:
-            named = ", ".join(orphans[:3]) + (", ..." if len(orphans) > 3 else "")
-            raise BadInput(f"{folder}: {len(orphans)} of {len(side)} masks have no image in {images} ({named})")
+            raise BadInput(
+                f"{folder}: {some(len(orphans), orphans[:3])} of {len(side)} masks have no image in {images}"
+            )
     full = {name for name in found if all(name in side for side in sides)}
     bare = [file.name for name, file in found.items() if name not in full]
     files = [Files(file, tuple(side[name] for side in sides)) for name, file in found.items() if name in full]
     if not files:
         raise BadInput(f"{who}: none of the {len(found)} images in {images} has a mask in {rows[0][0]}")
-    told = f"{who}: {len(bare)} of {len(found)} images have no mask and are left out ({', '.join(bare[:3])}"
-    return files, (told + (", ...)" if len(bare) > 3 else ")"),) if bare else ()
+    told = f"{who}: {some(len(bare), bare[:3])} of {len(found)} images have no mask: left out"
+    return files, (told,) if bare else ()
+
+
+def _by_image(folder: Path) -> dict[str, Path]:
+    """Masks by the name of their image: their own, or without _mask."""
+    masks: dict[str, Path] = {}
+    for name, file in index(folder).items():
+        whose = name.removesuffix("_mask")
+        if whose in masks:
+            raise BadInput(f"{folder}: {masks[whose].name} and {file.name} are masks of the same image; one must go")
+        masks[whose] = file
+    return masks
