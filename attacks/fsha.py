@@ -9,6 +9,12 @@ The client's optimiser is not the attacker's here (the paper sets it to 1e-5), s
 the pilot is trained first and stands still, under noise that keeps its code apart in every direction; the critic is
 dense, its loss the paper's logistic form with a gradient penalty around zero, its rate falling in the last part.
 
+preset = "published" is the paper's own game: pilot and inverse of strided and transposed convolutions, learning beside
+it from 1e-5; a critic of six residual blocks, Wasserstein's distance with a penalty of 500 on its slope's distance
+from 1, at 1e-4. Its critic takes seconds an iteration on a processor's core: 10,000 of them are for a GPU, and the
+client's own rate in the paper is 1e-5, which is `[train]`'s to set. It has its own `pilot`, `noise`, `lr`, `penalty`
+and `calm`.
+
 Against clients that look out for it: `start` answers honestly at first; `spy` is SplitSpy (Fu et al., NDSS 2023,
 "Focusing on Pinocchio's Nose", against SplitGuard): the server's own part, which goes on learning the task, knows
 labels that do not belong to their records by its loss, and such batches are answered honestly.
@@ -18,13 +24,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import log2, prod
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak import nets
-from splitleak.contract import Attack, Goal, Grant, Step, Task, View
+from splitleak.contract import Attack, BadInput, Goal, Grant, Shape, Step, Task, View, later
 from splitleak.pieces import decode
 
 
@@ -44,6 +52,13 @@ class FSHA(Attack):
     curve: int = 500  # steps between two points of the curve in the record
     start: int = 0  # first steps that are answered honestly, while the critic learns; paper: 0
     spy: bool = False  # answer batches with false labels honestly; paper: no
+    preset: Literal["light", "published"] = later("light")
+
+    def __post_init__(self) -> None:
+        if self.preset == "published":
+            for name in ("pilot", "noise", "lr", "penalty", "calm"):
+                if getattr(self, name) != getattr(FSHA, name):
+                    raise BadInput(f"attack 'fsha': {name} is for preset = 'light'; 'published' has the paper's own")
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
@@ -51,36 +66,56 @@ class FSHA(Attack):
         return hijack | Grant.TOP | Grant.LABELS if self.spy else hijack
 
     def run(self, view: View) -> Tensor:
-        aux = view.aux
-        coded, inverse = self.train_pilot(view, aux)  # (M, *cut)
-        critic = nets.critic(view.cut_shape, self.width).to(aux.device)
-        optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
+        game: Game = Published(view, self.width) if self.preset == "published" else Light(self, view)
         spy = Spy(view.task) if self.spy else None
         for i, step in enumerate(view.steps):
             if i % self.curve == 0:
-                view.log(i, lambda z: decode(inverse, z))
+                view.log(i, lambda z: decode(game.inverse, z))
             if i == self.iterations:
                 break
-            rate = min(1.0, (1 - i / self.iterations) / self.calm)
-            optimizer.param_groups[0]["lr"] = self.lr * rate
-            z = step.smashed  # (B, *cut)
-            self.train_critic(critic, optimizer, coded[torch.randint(len(coded), (len(z),), device=z.device)], z)
+            g = game.play(step.smashed, 1 - i / self.iterations)
             fake = spy is not None and spy.sees_false_labels(step)
             if i >= self.start and not fake:
-                step.reply(rate**2 * hijack(critic, z))
-        return decode(inverse, view.smashed)
+                step.reply(g)
+        return decode(game.inverse, view.smashed)
+
+
+class Game(Protocol):
+    """What is played against the client, a move for each of its batches."""
+
+    inverse: nn.Module  # (B, *cut) -> (B, *in)
+
+    def play(self, z: Tensor, left: float) -> Tensor:
+        """Learn from what the client sent (B, *cut) and return the gradient to send back; `left` goes from 1 to 0."""
+
+
+class Light:
+    """A pilot that stands still, and a dense critic."""
+
+    def __init__(self, attack: FSHA, view: View) -> None:
+        self.attack = attack
+        self.coded, self.inverse = self.train_pilot(view, view.aux)  # (M, *cut)
+        self.critic = nets.critic(view.cut_shape, attack.width).to(self.coded.device)
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), attack.lr, betas=(0.5, 0.99), fused=True)
+
+    def play(self, z: Tensor, left: float) -> Tensor:
+        rate = min(1.0, left / self.attack.calm)
+        self.optimizer.param_groups[0]["lr"] = self.attack.lr * rate
+        self.train_critic(self.coded[torch.randint(len(self.coded), (len(z),), device=z.device)], z)
+        return rate**2 * hijack(self.critic, z)
 
     def train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
         """Code auxiliary records and decode them again; returns their code and the decoder."""
-        pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
-        inverse = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width)
+        attack, span = self.attack, view.in_range
+        pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, attack.width, depth=0), nn.LeakyReLU(0.01))
+        inverse = nets.decoder(view.cut_shape, view.in_shape, span, attack.width)
         both = nn.ModuleList([pilot, inverse]).to(aux.device)
         optimizer = torch.optim.Adam(both.parameters(), fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, self.pilot)
-        for _ in range(self.pilot):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, attack.pilot)
+        for _ in range(attack.pilot):
             x = aux[torch.randint(len(aux), (32,), device=aux.device)]  # (B, *in)
             code = pilot(x)
-            blurred = code + self.noise * code.detach().std() * torch.randn_like(code)
+            blurred = code + attack.noise * code.detach().std() * torch.randn_like(code)
             loss = F.mse_loss(inverse(blurred), x)
             optimizer.zero_grad()
             loss.backward()
@@ -89,16 +124,102 @@ class FSHA(Attack):
         with torch.no_grad():
             return torch.cat([pilot(x) for x in aux.split(256)]), inverse.eval()
 
-    def train_critic(self, critic: nn.Module, optimizer: torch.optim.Optimizer, ours: Tensor, theirs: Tensor) -> None:
+    def train_critic(self, ours: Tensor, theirs: Tensor) -> None:
         """One step at telling the pilot's activations from the client's, flat in between."""
-        share = torch.rand(len(ours), *[1] * (ours.ndim - 1), device=ours.device)
-        between = (share * ours + (1 - share) * theirs).requires_grad_()
-        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        loss = F.softplus(-critic(ours)).mean() + F.softplus(critic(theirs)).mean()
-        loss = loss + self.penalty * slope.flatten(1).square().sum(1).mean()
-        optimizer.zero_grad()
+        slope = slope_between(self.critic, ours, theirs)
+        loss = F.softplus(-self.critic(ours)).mean() + F.softplus(self.critic(theirs)).mean()
+        loss = loss + self.attack.penalty * slope.square().sum(1).mean()
+        self.optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        self.optimizer.step()
+
+
+class Published:
+    """The paper's networks, scaled to the cut, and its Wasserstein critic."""
+
+    def __init__(self, view: View, width: int) -> None:
+        if len(view.in_shape) != 3 or len(view.cut_shape) != 3:
+            raise BadInput(f"attack 'fsha': preset = 'published' is for images and cuts (channels, height, width), "
+                           f"not {view.in_shape} and {view.cut_shape}: take 'light'")  # fmt: skip
+        self.aux = view.aux
+        self.pilot, self.inverse = published_pilot(view.in_shape, view.cut_shape, view.in_range, width)
+        self.critic = published_critic(view.cut_shape, 4 * width)
+        for network in (self.pilot, self.inverse, self.critic):
+            network.to(self.aux.device)
+        self.coding = torch.optim.Adam([*self.pilot.parameters(), *self.inverse.parameters()], 1e-5)
+        self.judging = torch.optim.Adam(self.critic.parameters(), 1e-4)
+
+    def play(self, z: Tensor, left: float) -> Tensor:
+        x = self.aux[torch.randint(len(self.aux), (len(z),), device=z.device)]  # (B, *in)
+        code = self.pilot(x)
+        step_down(self.coding, F.mse_loss(self.inverse(code), x))
+        theirs = z.clone().requires_grad_()
+        (g,) = torch.autograd.grad(-self.critic(theirs).mean(), theirs)
+        ours = code.detach()
+        excess = slope_between(self.critic, ours, z).norm(dim=1) - 1
+        step_down(self.judging, self.critic(z).mean() - self.critic(ours).mean() + 500 * excess.square().mean())
+        return g
+
+
+def step_down(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def slope_between(critic: nn.Module, ours: Tensor, theirs: Tensor) -> Tensor:
+    """The critic's gradient at a random point between each pair: (B, D)."""
+    share = torch.rand(len(ours), *[1] * (ours.ndim - 1), device=ours.device)
+    between = (share * ours + (1 - share) * theirs).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return slope.flatten(1)
+
+
+def published_pilot(record: Shape, cut: Shape, span: tuple[float, float], width: int) -> tuple[nn.Module, nn.Module]:
+    """Convolutions of stride 2 with 64, 128, 256 channels and back with 256, 128, one a halving, and tanh."""
+    scale = max(there / here for here, there in zip(cut[1:], record[1:], strict=True))
+    halvings = max(round(log2(scale)), 0)
+    wide = [min(width * 2**k, 4 * width) for k in range(max(halvings - 1, 0))]
+    if not halvings:
+        down: list[nn.Module] = [nn.Conv2d(record[0], cut[0], 3, 1, 1)]
+        up: list[nn.Module] = [nn.Conv2d(cut[0], record[0], 3, 1, 1)]
+    else:
+        there, back = [record[0], *wide, cut[0]], [cut[0], *(4 * width // 2**k for k in range(len(wide))), record[0]]
+        down, up = [], []
+        for k in range(halvings):
+            down += [*([nn.SiLU()] if k else []), nn.Conv2d(there[k], there[k + 1], 3, 2, 1)]
+            up += [*([nn.ReLU()] if k else []), nn.ConvTranspose2d(back[k], back[k + 1], 4, 2, 1)]
+    pilot = nn.Sequential(*down, nn.AdaptiveAvgPool2d(cut[1:]))  # to the cut's size, where factors are uneven
+    return pilot, nn.Sequential(*up, nn.Upsample(record[1:], mode="bilinear"), nn.Tanh(), _Span(*span))
+
+
+def published_critic(cut: Shape, width: int) -> nn.Module:
+    """A convolution, six residual blocks, a convolution of stride 2 and a dense layer: (B, *cut) -> (B, 1)."""
+    half = [(side + 1) // 2 for side in cut[1:]]
+    last = [nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(width * prod(half), 1)]
+    return nn.Sequential(nn.Conv2d(cut[0], width, 3, 1, 1), nn.ReLU(), *(_Block(width) for _ in range(6)), *last)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)  # type: ignore[no-any-return]
+
+
+class _Span(nn.Module):
+    """From tanh's range to the records'."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * (x + 1) / 2
 
 
 class Spy:

@@ -9,12 +9,16 @@ at the middle of the range as there. New here, from what everybody knows of the 
   noise that the defence adds to an element of z, d how much neighbouring values of a record differ. No noise, no tv.
 - What transforms z (quantises, drops, clips) stands behind f in every step, drawn afresh: expectation over
   transformation. Noise that is only added has expectation f(x): there drawing it would only slow the descent.
+
+A step costs three times the client's forward pass on every target: seconds for signals, but a minute a hundred targets
+for images of 64x64 behind two blocks of a ResNet-18 on one thread, so ask for a few hundred targets there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import torch
@@ -33,7 +37,7 @@ class Rmle(Attack):
     lr: float = 0.05  # the first of a cosine schedule, in widths of in_range; paper's code: 0.01, constant
     rough: float = 0.05  # d, in widths of in_range; a signal's or an image's neighbours differ by about this
     start: Literal["middle", "mean"] = "middle"  # of in_range, as in the paper; or the mean auxiliary record
-    slice: int = 250  # targets that are searched together
+    slice: int = 250  # targets that are searched together, fewer where they hold more than 2^18 values: memory
 
     def run(self, view: View) -> Tensor:
         low, high = view.in_range
@@ -42,8 +46,9 @@ class Rmle(Attack):
             if Grant.AUX not in view.grants:
                 raise BadInput("attack 'rmle': start = 'mean' needs auxiliary records, and this aux gives none")
             first = view.aux.mean(0)
-        f, noise = channel(view.bottom, view.defense, view.smashed[: self.slice])
-        return torch.cat([self.search(f, noise, z, first, view.in_range) for z in view.smashed.split(self.slice)])
+        most = max(min(self.slice, 2**18 // prod(view.in_shape)), 2)  # a noise scale read from one record is zero
+        f, noise = channel(view.bottom, view.defense, view.smashed[:most])
+        return torch.cat([self.search(f, noise, z, first, view.in_range) for z in view.smashed.split(most)])
 
     def search(
         self, f: Callable[[Tensor], Tensor], noise: Tensor, z: Tensor, first: Tensor, span: tuple[float, float]
