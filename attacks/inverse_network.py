@@ -44,7 +44,7 @@ class InverseNetwork(Attack):
     checks: int = 20  # moments to choose from
     size: Literal["S", "M", "L", "XL"] = later("M")  # of the decoder
     images: int = later(700)  # steps where records are images: one costs as much as four of a signal
-    goal: Goal = later(Goal.INPUTS)  # or labels  # noqa: RUF009
+    goal: Goal = later(Goal.INPUTS)  # or labels
 
     def __post_init__(self) -> None:
         if self.goal not in (Goal.INPUTS, Goal.LABELS):

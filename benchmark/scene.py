@@ -41,6 +41,10 @@ def aux_of(cell: Cell, data: Data, targets: Records, base: Path) -> Records:
         if other.in_shape != data.in_shape or other.in_range != data.in_range:
             raise BadInput(f"axis 'aux': '{spec['name']}' has records {other.in_shape} in {other.in_range}, "
                            f"the victim's are {data.in_shape} in {data.in_range}")  # fmt: skip
+        if cell.aux["labels"] and (other.task.kind, other.task.size) != (data.task.kind, data.task.size):
+            mine, theirs = (f"{task.kind} ({task.size})" for task in (data.task, other.task))
+            raise BadInput(f"axis 'aux': '{spec['name']}' has labels of another task, {theirs}, than the victim's, "
+                           f"{mine}; write labels = false")  # fmt: skip
         aux = join(other.private, other.aux, other.test)
     if cell.aux["name"] in ("same", "none", cell.dataset["name"]):  # identities mean nothing between datasets
         aux = aux.take((~torch.isin(aux.id, targets.id)).nonzero().flatten())
