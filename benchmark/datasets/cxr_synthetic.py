@@ -23,7 +23,7 @@ HEALTHY = 2 / 5  # of the patients, as in `cxr_pneumonia`
 PATIENT: Table = {
     "zoom": (1.22, 0.09), "torso": (0.82, 0.05), "shoulder": (-0.86, 0.06), "neck": (0.20, 0.03), "arm": (0.5, 0.25),
     "chest": (0.66, 0.055), "flare": (0.10, 0.03), "apex": (-0.62, 0.05), "base": (0.42, 0.08), "dome": (0.19, 0.05),
-    "liver": (-0.04, 0.025), "square": (2.5, 0.3), "hilum": (0.13, 0.02), "heart": (0.11, 0.035),
+    "liver": (0.04, 0.02), "square": (2.5, 0.3), "hilum": (0.13, 0.02), "heart": (0.11, 0.035),
     "heart_wide": (0.27, 0.04), "heart_high": (0.36, 0.05), "ribs": (0.15, 0.012), "first": (0.0, 0.05),
     "slope": (0.22, 0.09), "curve": (0.35, 0.12), "bone": (0.16, 0.04), "clavicle": (-0.52, 0.05),
     "lift": (0.14, 0.07), "spine": (0.08, 0.01), "vertebra": (0.13, 0.012), "air": (0.52, 0.09),
@@ -70,9 +70,10 @@ def _opacities(ill: Array, rng: np.random.Generator) -> Array:
     """(P, SPOTS, 6): side, way out and way down in the lung, width, height and how much of the air is replaced."""
     shape = (len(ill), SPOTS)
     side = np.where(rng.random(shape) < 0.55, -1.0, 1.0)
-    out, down = rng.uniform(0.15, 0.85, shape), rng.uniform(0.15, 1.0, shape)
-    wide, high = np.exp(rng.normal(np.log(0.17), 0.4, (2, *shape)))
-    dense = rng.uniform(0.35, 1.0, shape) * (np.arange(SPOTS) <= rng.integers(0, SPOTS, (len(ill), 1))) * ill[:, None]
+    out, down = rng.uniform(0.3, 0.85, shape), rng.uniform(0.15, 1.0, shape)
+    wide, high = np.exp(rng.normal(np.log(0.18), 0.35, (2, *shape)))
+    some = np.arange(SPOTS) <= rng.integers(1, SPOTS, (len(ill), 1))
+    dense = rng.uniform(0.5, 1.0, shape) * some * ill[:, None]
     return np.stack([side, out, down, wide, high, dense], axis=-1).astype(np.float32)
 
 
@@ -113,9 +114,8 @@ def _tissue(m: Measures, grid: tuple[Array, Array], lungs: Array, filled: Array,
     flank = m["neck"] + (m["torso"] - m["neck"]) * np.sqrt(1 - slope**2)
     thick = np.clip(1 - (a / flank) ** 2.5, 0, 1) ** 0.5
     arm = m["torso"] + 0.16 + 0.12 * m["arm"] + 0.35 * m["arm"] * np.abs(y)
-    limbs = np.clip(1 - ((a - arm) / 0.17) ** 2, 0, 1) ** 0.5 * soft(y - m["shoulder"], 0.1) + 0.25 * bump(
-        a - arm, 0.04
-    )
+    limbs = np.clip(1 - ((a - arm) / 0.17) ** 2, 0, 1) ** 0.5 * soft(y - m["shoulder"], 0.1)
+    limbs += 0.25 * bump(a - arm, 0.04)
     belly = soft(y - m["base"] - m["breath"] + m["dome"] - 0.09, 0.15)
     gas = m["gas"].clip(0) * bump(np.hypot(x - 0.35, 1.5 * (y - m["base"] - m["stomach"])), 0.09) * 6
     flesh = 0.66 * thick + 0.3 * limbs * (thick < 0.3) + 0.12 * belly * thick - 0.5 * gas * belly
@@ -130,14 +130,9 @@ def _tissue(m: Measures, grid: tuple[Array, Array], lungs: Array, filled: Array,
 
 def _ribs(m: Measures, a: Array, y: Array) -> Array:
     """Ribs at the back go out and down, those in front come back; they end at the chest's wall and the belly."""
-    within = soft(
-        1.03
-        * m["chest"]
-        * np.sqrt(np.clip(1 - np.clip((m["base"] - y) / (m["base"] - m["apex"] + 0.05), 0, 1) ** 3, 0.02, 1))
-        - a,
-        0.08,
-    )
-    back = np.cos(2 * np.pi * (y - m["first"] - m["slope"] * a + m["curve"] * (a - 0.25) ** 2 * -1.0) / m["ribs"])
+    along = np.clip((m["base"] - y) / (m["base"] - m["apex"] + 0.05), 0, 1)
+    within = soft(1.03 * m["chest"] * np.sqrt(np.clip(1 - along**3, 0.02, 1)) - a, 0.08)
+    back = np.cos(2 * np.pi * (y - m["first"] - m["slope"] * a - m["curve"] * (a - 0.25) ** 2) / m["ribs"])
     front = np.cos(2 * np.pi * (y - m["first"] + 0.55 * a) / (1.15 * m["ribs"]))
     seen = within * soft(m["base"] + 0.25 - y, 0.3)
     return np.asarray(seen * (np.clip(back, 0, 1) ** 1.5 + 0.45 * np.clip(front, 0, 1) ** 2 * soft(a - 0.3, 0.3)))

@@ -33,7 +33,7 @@ EYE: Table = {
 }  # fmt: skip
 # Vessels leave the disc: heading in degrees (0 nasal, 90 up), turn on the way, length, width. The rest is mirrored.
 TRUNKS = np.array([[112, 82, 1.55, 0.038], [100, 95, 1.35, 0.030], [62, -42, 0.85, 0.026], [150, 35, 0.55, 0.014]])
-TWIGS, SPOTS = 6, 48  # branches of each trunk; lesions of each kind at most
+TWIGS, SPOTS, LOOPS = 6, 32, 7  # branches of each trunk; lesions of each kind and loops of new vessels at most
 # Least and most lesions of each kind by grade: microaneurysms, haemorrhages, exudates, loops of new vessels.
 LESIONS = np.array([
     [[0, 0], [0, 0], [0, 0], [0, 0]],
@@ -55,33 +55,31 @@ class FundusSynthetic(Dataset):
     def load(self) -> Data:
         rng = np.random.default_rng(SEED)
         person = np.arange(self.n) // 2
-        people = person[-1] + 1
-        kind, grade = _grades(self.n, people, np.arange(5) if self.classes == "all" else np.array([0, 2, 3, 4]), rng)
-        own, now = drawn(PATIENT, people, rng), drawn(EYE, self.n, rng)
+        legal = np.arange(5) if self.classes == "all" else np.array([0, 2, 3, 4])
+        kind, grade = _grades(self.n, legal, rng)
+        own, now = drawn(PATIENT, len(kind), rng), drawn(EYE, self.n, rng)
         mirror = np.where(np.arange(self.n) % 2, 1, -1).astype(np.float32)[:, None, None]
-        choroid = waves(self.n, 10, 9.0, rng)
-        vessels = _vessels(self.n, 12 + self.size, rng)
-        lesions = _lesions(grade, rng)
+        choroid, (trunk, twig), lesions = waves(self.n, 10, 9.0, rng), _vessels(self.n, rng), _lesions(grade, rng)
 
         def paint(chunk: slice) -> tuple[Array, ...]:
             m = {k: v[person[chunk]] for k, v in own.items()} | {k: v[chunk] for k, v in now.items()}
             x, y = posed(m, self.size)
-            x = x * mirror[chunk]  # the nose is to the right: a right eye
-            ink = {
-                k: _ink(m, mirror[chunk], *(a[chunk] for a in v), self.size)
-                for k, v in ({"vessel": vessels} | lesions).items()
-            }
+            x = x * mirror[chunk]  # the nose is to the right, as in a right eye
+            stems, tips = ({k: v[chunk] for k, v in tree.items()} for tree in (trunk, twig))
+            drops = {k: (points[chunk], area[chunk]) for k, (points, area) in lesions.items()}
+            drops["vessel"] = _traced(stems, tips, 12 + self.size)
+            ink = {k: _ink(m, mirror[chunk], points, area, self.size) for k, (points, area) in drops.items()}
             return (_photograph(m, (x, y), ripple(x, y, choroid[chunk]), ink, rng),)
 
         (x,) = painted(self.n, self.size, paint)
-        y, task = (
-            (grade, Task("classes", 5)) if self.classes == "all" else ((grade > 0).astype(np.int64), Task("classes", 2))
-        )
-        return checked(divided(x, y, person, kind, task), f"dataset '{self}'")
+        five = self.classes == "all"
+        data = divided(x, grade if five else np.sign(grade), person, kind, Task("classes", 5 if five else 2))
+        return checked(data, f"dataset '{self}'")
 
 
-def _grades(n: int, people: int, legal: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _grades(n: int, legal: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Each patient's grade (P,), that of the first eye, and the grade of each eye (n,)."""
+    people = (n + 1) // 2
     share = np.cumsum(FRACTIONS[legal]) / FRACTIONS[legal].sum()
     rank = rng.permutation(np.searchsorted(share, (np.arange(people) + 0.5) / people))
     step = np.where(rng.random(n) < CHANGED, rng.choice([-1, 1], n), 0) * (np.arange(n) % 2)
@@ -89,75 +87,76 @@ def _grades(n: int, people: int, legal: Array, rng: np.random.Generator) -> tupl
     return legal[rank], legal[np.where(eye > 0, (eye + step).clip(1, len(legal) - 1), 0)]
 
 
-def _walk(heading: Array, turn: Array, length: Array, steps: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Curves that start at 0, (..., steps, 2), and their headings, (..., steps), all in radians."""
+def _walk(curve: Measures, steps: int) -> tuple[Array, Array]:
+    """Curves that start at 0, (..., steps, 2), and where they head, (..., steps), in radians."""
     t = (np.arange(steps) + 0.5) / steps
-    phase, sway = rng.uniform(0, 2 * np.pi, heading.shape), 0.25 * rng.normal(size=heading.shape)
-    angle = heading[..., None] + turn[..., None] * t + sway[..., None] * np.sin(9 * t + phase[..., None])
-    stride = (length / steps)[..., None, None] * np.stack([np.cos(angle), -np.sin(angle)], axis=-1)
-    return np.cumsum(stride, axis=-2), angle
+    c = {key: value[..., None] for key, value in curve.items()}
+    angle = c["heading"] + c["turn"] * t + c["sway"] * np.sin(9 * t + c["phase"])
+    return np.cumsum(c["length"][..., None] / steps * np.stack([np.cos(angle), -np.sin(angle)], axis=-1), -2), angle
 
 
-def _vessels(n: int, steps: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _vessels(n: int, rng: np.random.Generator) -> tuple[Measures, Measures]:
+    """The curves of the trunks, (n, 8) of each measure, and of the branches, (n, 8, TWIGS) relative to their trunk."""
+    degrees, turn, length, width = np.concatenate([TRUNKS, TRUNKS * [-1, -1, 1, 1]]).T
+    z = rng.normal(size=(5, n, len(degrees)))
+    trunk = {
+        "heading": np.deg2rad(degrees + 9 * z[0]), "turn": np.deg2rad(turn * (1 + 0.2 * z[1])),
+        "length": length * (1 + 0.08 * z[2]), "width": width * np.exp(0.15 * z[3]), "sway": 0.25 * z[4],
+        "phase": rng.uniform(0, 2 * np.pi, z[0].shape),
+    }  # fmt: skip
+    shape = (*z[0].shape, TWIGS)
+    twig = {
+        "heading": rng.choice([-1, 1], shape) * rng.uniform(0.4, 0.9, shape), "turn": 0.5 * rng.normal(size=shape),
+        "length": rng.uniform(0.2, 0.5, shape), "sway": 0.25 * rng.normal(size=shape),
+        "phase": rng.uniform(0, 2 * np.pi, shape), "at": rng.uniform(0.12, 0.9, shape),
+    }  # fmt: skip
+    return trunk, twig
+
+
+def _traced(trunk: Measures, twig: Measures, steps: int) -> tuple[Array, Array]:
     """Points along every vessel, (n, K, 2) from the disc's centre, and the area that each stands for, (n, K)."""
-    table = np.concatenate([TRUNKS, TRUNKS * [-1, -1, 1, 1]])
-    heading, turn, length, width = (table[:, i] * np.ones((n, 1)) for i in range(4))
-    heading, turn = (
-        np.deg2rad(heading + 9 * rng.normal(size=heading.shape)),
-        np.deg2rad(turn * rng.normal(1, 0.2, turn.shape)),
-    )
-    length, width = length * rng.normal(1, 0.08, length.shape), width * np.exp(0.15 * rng.normal(size=width.shape))
-    trunk, angle = _walk(heading, turn, length, steps, rng)
-
-    at = rng.uniform(0.12, 0.9, (n, len(table), TWIGS))  # how far along its trunk a branch leaves
-    where = (at * steps).astype(np.int64)
-    start = np.take_along_axis(trunk, where[..., None], axis=2)
-    off = np.take_along_axis(angle, where, axis=2) + rng.choice([-1, 1], at.shape) * rng.uniform(0.4, 0.9, at.shape)
-    far = length[..., None] * rng.uniform(0.2, 0.5, at.shape)
-    twig, _ = _walk(off, 0.5 * rng.normal(size=at.shape), far, max(8, steps // 2), rng)
-    twig += start[..., None, :]
-
-    taper = np.linspace(1, 0.45, steps)
-    area = (length * width)[..., None] / steps * taper
-    fine = (far * 0.5 * width[..., None] * (1 - 0.5 * at))[..., None] / twig.shape[-2] * np.ones(twig.shape[-2])
-    points = np.concatenate([trunk.reshape(n, -1, 2), twig.reshape(n, -1, 2)], axis=1)
-    return points.astype(np.float32), np.concatenate([area.reshape(n, -1), fine.reshape(n, -1)], axis=1).astype(
-        np.float32
-    )
+    n = len(trunk["heading"])
+    path, angle = _walk(trunk, steps)  # (n, 8, steps, 2)
+    where = (twig["at"] * steps).astype(np.int64)
+    length, width = trunk["length"][..., None], trunk["width"][..., None]
+    leaves = twig["heading"] + np.take_along_axis(angle, where, axis=2)
+    branch, _ = _walk(twig | {"heading": leaves, "length": twig["length"] * length}, steps // 2)
+    branch += np.take_along_axis(path, where[..., None], axis=2)[..., None, :]
+    thick = length * width / steps * np.linspace(1, 0.45, steps)
+    thin = twig["length"] * length * 0.5 * width * (1 - 0.5 * twig["at"]) / (steps // 2)
+    area = np.concatenate([thick.reshape(n, -1), thin.reshape(n, -1).repeat(steps // 2, 1)], axis=1)
+    return np.concatenate([path.reshape(n, -1, 2), branch.reshape(n, -1, 2)], axis=1), area
 
 
 def _lesions(grade: Array, rng: np.random.Generator) -> dict[str, tuple[Array, Array]]:
     """Points and areas, as of vessels, of what is dark (leaking blood), yellow (exudates) and new."""
     n, (least, most) = len(grade), np.moveaxis(LESIONS[grade], -1, 0)  # (n, 4) each
-    count = rng.integers(least, most + 1)
-    some = np.arange(SPOTS) < count[..., None]  # (n, 4, SPOTS)
-    radius, turn = 0.75 * np.sqrt(rng.random((n, 2, SPOTS))), rng.uniform(0, 2 * np.pi, (n, 2, SPOTS))
-    micro, blot = np.moveaxis(np.stack([radius * np.cos(turn) - 0.42, radius * np.sin(turn)], axis=-1), 1, 0)
-    blots, size = _cluster(blot, 0.03 * np.exp(0.4 * rng.normal(size=(n, SPOTS))), rng)
-    dark = (
-        np.concatenate([micro, blots], axis=1),
-        np.concatenate([0.0012 * some[:, 0], size * some[:, 1].repeat(9, 1)], axis=1),
-    )
+    some = np.arange(SPOTS) < rng.integers(least, most + 1)[..., None]  # (n, 4, SPOTS)
+    radius, turn = 0.75 * np.sqrt(rng.random((2, n, SPOTS))), rng.uniform(0, 2 * np.pi, (2, n, SPOTS))
+    micro, blot = np.stack([radius * np.cos(turn) - 0.42, radius * np.sin(turn)], axis=-1)
+    blots, blood = _cluster(blot, 0.03, some[:, 1], rng)
+    dark = np.concatenate([micro, blots], axis=1), np.concatenate([0.0012 * some[:, 0], blood], axis=1)
     ring = rng.normal([-0.45, 0], 0.22, (n, 1, 2)) + rng.normal(0, 0.16, (n, SPOTS, 2))  # around one place
-    yellow, fat = _cluster(ring, 0.018 * np.exp(0.4 * rng.normal(size=(n, SPOTS))), rng)
-    loops, _ = _walk(
-        rng.uniform(0, 2 * np.pi, (n, 7)),
-        rng.choice([-1, 1], (n, 7)) * rng.uniform(3, 8, (n, 7)),
-        rng.uniform(0.3, 0.6, (n, 7)),
-        32,
-        rng,
-    )
-    place = rng.normal([-0.05, 0], [0.2, 0.28], (n, 1, 2)) + rng.normal(0, 0.05, (n, 7, 2))
-    tangle = (loops + place[:, :, None]).reshape(n, -1, 2)
-    tuft = (some[:, 3, :7] * 0.45 * 0.02 / 32).repeat(32, axis=1)
-    return {"dark": dark, "yellow": (yellow, fat * some[:, 2].repeat(9, 1)), "new": (tangle, tuft)}
+    return {"dark": dark, "yellow": _cluster(ring, 0.018, some[:, 2], rng), "new": _tangle(some[:, 3, :LOOPS], rng)}
 
 
-def _cluster(centre: Array, radius: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Nine points about each centre, (n, K, 2) to (n, 9 K, 2), and the area of each for a blob of this radius."""
+def _tangle(some: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """New vessels: fine loops, curled up near the disc or the arcades."""
+    n, steps = len(some), 32
+    turn = rng.choice([-1, 1], some.shape) * rng.uniform(3, 8, some.shape)
+    curve = {"heading": rng.uniform(0, 2 * np.pi, some.shape), "turn": turn, "sway": 0.25 * rng.normal(size=some.shape)}
+    curve |= {"length": rng.uniform(0.3, 0.6, some.shape), "phase": rng.uniform(0, 2 * np.pi, some.shape)}
+    place = rng.normal([-0.05, 0], [0.2, 0.28], (n, 1, 2)) + rng.normal(0, 0.05, (n, LOOPS, 2))
+    points = _walk(curve, steps)[0] + place[:, :, None]
+    return points.reshape(n, -1, 2), (some * curve["length"] * 0.02 / steps).repeat(steps, 1)
+
+
+def _cluster(centre: Array, radius: float, some: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Ragged blobs: nine points about each centre, (n, K, 2) to (n, 9 K, 2), and the area of each, 0 where not some."""
     n, k, _ = centre.shape
-    points = centre[:, :, None] + 0.6 * radius[..., None, None] * rng.normal(size=(n, k, 9, 2))
-    return points.reshape(n, -1, 2), (np.pi * radius**2 / 9).repeat(9, axis=1)
+    each = radius * np.exp(0.4 * rng.normal(size=(n, k)))
+    points = centre[:, :, None] + 0.6 * each[..., None, None] * rng.normal(size=(n, k, 9, 2))
+    return points.reshape(n, -1, 2), (some * np.pi * each**2 / 9).repeat(9, axis=1)
 
 
 def _ink(m: Measures, mirror: Array, points: Array, area: Array, size: int) -> Array:
@@ -205,4 +204,4 @@ def _photograph(
     blue = (blue + (0.5 - blue) * (0.6 * pale + 0.35 * fat)) * (1 - 0.8 * blood)
     image = np.stack([red, green, blue], axis=1) + m["haze"][:, None]
     image = image + m["noise"][:, None] * rng.normal(size=image.shape)
-    return (image.clip(0, 1) * field[:, None]).astype(np.float32)
+    return np.asarray(image.clip(0, 1) * field[:, None], dtype=np.float32)

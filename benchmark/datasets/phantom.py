@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from splitleak.contract import Data, Records, Task
 from splitleak.datasets.folder import Array
@@ -80,7 +79,6 @@ def divided(x: Array, y: Array, person: Array, kind: Array, task: Task) -> Data:
 
     def records(number: int) -> Records:
         index = np.flatnonzero(part[person] == number)
-        tensors: list[Tensor] = [torch.from_numpy(a[index]) for a in (x, y)]
-        return Records(*tensors, torch.from_numpy(index), torch.from_numpy(person[index]))
+        return Records(*map(torch.from_numpy, (x[index], y[index], index, person[index])))
 
     return Data(records(0), records(1), records(2), task, (0.0, 1.0))
