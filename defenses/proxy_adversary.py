@@ -27,7 +27,7 @@ class ProxyAdversary(Defense):
 
     z itself is sent. The proxy sees it standardised over the batch, and what it answers counts inside the range of the
     records: the client gains nothing by scaling z, and its loss has a lower bound. The published decoder had neither.
-    L1 is in the records' units: a weight means more where they are standardised (published) than where they are in [0, 1].
+    L1 is in the records' units: a weight means more where they are standardised (published) than in [0, 1].
 
     Nothing is promised: a proxy that fails need not mean that z tells nothing, for the client may as well change its
     code faster than the proxy follows. Judge it by a fresh decoder, trained afterwards. Several clients hand the one
