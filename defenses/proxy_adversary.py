@@ -25,11 +25,13 @@ class ProxyAdversary(Defense):
     which knows no common factor, that is the published sum for the client, and for server and head, who get no
     gradient but the task's, it is the same as ever. Under SGD the step of the client is 1 / (1 - weight) as long.
 
-    z is what is sent. The proxy sees it standardised over the batch and answers inside the range of the records, so
-    the client gains nothing by scaling z and its loss has a lower bound; the published decoder had neither. It is
-    weak on purpose: what it cannot find a larger one, trained afterwards, may. The client need only rotate z faster
-    than the proxy follows. Several clients hand the one proxy on as they do their weights. It learns in training
-    alone and is kept with the victim.
+    z itself is sent. The proxy sees it standardised over the batch, and what it answers counts inside the range of the
+    records: the client gains nothing by scaling z, and its loss has a lower bound. The published decoder had neither.
+    L1 is in the records' units: a weight means more where they are standardised (published) than in [0, 1].
+
+    Nothing is promised: a proxy that fails need not mean that z tells nothing, for the client may as well change its
+    code faster than the proxy follows. Judge it by a fresh decoder, trained afterwards. Several clients hand the one
+    proxy on as they do their weights. It learns in training alone and is kept with the victim.
     """
 
     weight: Annotated[float, Field(ge=0, lt=1)] = 0.99  # published: 0.99; 0: the proxy learns, the client ignores it
