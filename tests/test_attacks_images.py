@@ -29,6 +29,7 @@ ATTACKS = {
     "L": {"name": "inverse_network", "images": 200, "width": 16, "size": "L"},
     "rmle": {"name": "rmle"},
 }
+SLOW = ("adra", "L")
 READING = {"name": "inverse_network", "images": 200, "width": 16, "goal": "labels"}
 CUTS = [(64, 32, 32), (64, 16, 16), (128, 8, 8), (512, 2, 2), (16, 5, 5), (1, 64, 64), (48,)]
 
@@ -37,13 +38,13 @@ def advantage(scene: Scene, null: bool = False) -> float:
     return float(scene.question.score(Attempt(scene, null).run()[0])["advantage"])
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in ATTACKS])
 def test_a_client_that_changes_nothing_leaks_every_image(stage: Stage, name: str) -> None:
     assert advantage(stage(attack=ATTACKS[name], **IMAGES, evaluate={"targets": 50})) > 0.9
 
 
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in ATTACKS])
 def test_noise_tells_nothing_of_an_image(stage: Stage, name: str, defense: str) -> None:
     scene = stage(attack=ATTACKS[name], **IMAGES, defense=defense, evaluate={"targets": 50})
     assert advantage(scene, null=defense == "none") <= 0.02
