@@ -95,14 +95,14 @@ class InverseNetwork(Attack):
         return _Both(plain, self.pair(view.out_shape, wanted, None), view.top)
 
     def pair(self, cut_shape: Shape, wanted: Shape, span: tuple[float, float] | None) -> nn.Module:
-        cut, flat = prod(cut_shape), prod(wanted)
         if self.size == "S":
             return nets.light_decoder(cut_shape, wanted, span, self.width)
-        parts = [nets.decoder(cut_shape, wanted, span, self.width, BLOCKS[self.size], full=self.size != "M")]
+        cut, flat, inner = prod(cut_shape), prod(wanted), None if len(wanted) == 3 else span
+        parts = [nets.decoder(cut_shape, wanted, inner, self.width, BLOCKS[self.size], full=self.size != "M")]
         if max(cut, flat) <= self.dense:
-            dense = nets.decoder((cut,), (flat,), span, self.width)
+            dense = nets.decoder((cut,), (flat,), inner, self.width)
             parts.append(nn.Sequential(nn.Flatten(), dense, nn.Unflatten(1, wanted)))
-        return _Mean(parts)
+        return _Mean(parts) if span is None or span is inner else nn.Sequential(_Mean(parts), nets.Clamped(*span))
 
     def fit(self, decoder: nn.Module, view: View, own: Tensor, truth: Tensor, steps: int) -> Iterator[int]:
         """Regress the truth about records on what the client makes of them."""

@@ -35,7 +35,7 @@ def decoder(
 
     depth: residual blocks at the cut; full: `width` channels on every level, the blocks with batch norm.
     """
-    first, last = _Standardise(cut_shape), nn.Identity() if out_range is None else _Range(*out_range)
+    first, last = _Standardise(cut_shape), _within(out_range, out_shape)
     if len(out_shape) == 1:
         return nn.Sequential(first, _flatten(cut_shape, width), _act(), _dense(4 * width, out_shape, width), last)
     here, there = cut_shape[1:], out_shape[1:]
@@ -59,7 +59,7 @@ def light_decoder(
         return decoder(cut_shape, out_shape, out_range, width, depth=0)
     path = _path(cut_shape[1:], out_shape[1:])
     levels = _levels([cut_shape[0], *(_wide(width, p) for p in path[1:-1]), out_shape[0]], path)
-    return nn.Sequential(_Standardise(cut_shape), *levels, nn.Identity() if out_range is None else _Range(*out_range))
+    return nn.Sequential(_Standardise(cut_shape), *levels, _within(out_range, out_shape))
 
 
 def critic(shape: Shape, width: int = 64) -> nn.Module:
@@ -160,6 +160,28 @@ class _Standardise(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         channels = z.flatten(2) if z.ndim > 2 else z[:, None]
         return self.norm(channels).view_as(z)  # type: ignore[no-any-return]
+
+
+def _within(out_range: tuple[float, float] | None, shape: Shape) -> nn.Module:
+    if out_range is None:
+        return nn.Identity()
+    return Clamped(*out_range) if len(shape) == 3 else _Range(*out_range)
+
+
+class Clamped(nn.Module):
+    """Centred on the range, and inside it in eval mode only: for images.
+
+    A sigmoid that has gone to an image's black background has no slope left to come back: on MNIST both an
+    autoencoder and a decoder stayed at a black guess for ever.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (self.low + self.high) / 2 + (self.high - self.low) * x
+        return x if self.training else x.clamp(self.low, self.high)
 
 
 class _Range(nn.Module):
