@@ -10,7 +10,7 @@ own part's features beside z: they are what the labels were learned from.
 
 He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 5 (black-box). New
 here: the schedule, the choice of a moment on held-out auxiliary records, and, where z is small, a dense decoder
-averaged with the convolutional one: it gathers what noise has spread over far positions. Sizes: S is the paper's,
+averaged with the convolutional one: it gathers what noise has spread over far positions. Sizes: S is near the paper's,
 transposed convolutions alone; L and XL have 4 and 8 residual blocks with batch norm and all channels on every level,
 XL being like res_normN8C64 of Li et al., "ResSFL", CVPR 2022.
 """
@@ -43,7 +43,7 @@ class InverseNetwork(Attack):
     dense: int = 16384  # largest z and record, in elements, for which there is a dense decoder too; paper: none
     checks: int = 20  # moments to choose from
     size: Literal["S", "M", "L", "XL"] = later("M")  # of the decoder
-    images: int = later(700)  # steps where records are images: one costs as much as four of a signal
+    images: int = later(700)  # steps where records are images, whose steps are dear: 65 to 95 ms at 64x64
     goal: Goal = later(Goal.INPUTS)  # or labels  # noqa: RUF009
 
     def __post_init__(self) -> None:
