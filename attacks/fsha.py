@@ -11,7 +11,7 @@ dense, its loss the paper's logistic form with a gradient penalty around zero, i
 
 preset = "published" is the paper's own game: pilot and inverse of strided and transposed convolutions, learning beside
 it from 1e-5; a critic of six residual blocks, Wasserstein's distance with a penalty of 500 on its slope's distance
-from 1, at 1e-4. Its critic takes seconds an iteration on a processor's core: 10,000 of them are for a GPU, and the
+from 1, at 1e-4. By its multiply-adds that critic takes seconds an iteration on one core (not timed); the
 client's own rate in the paper is 1e-5, which is `[train]`'s to set. It has its own `pilot`, `noise`, `lr`, `penalty`
 and `calm`.
 

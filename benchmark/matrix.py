@@ -252,12 +252,15 @@ def _at_hand(specs: list[Spec], base: Path) -> tuple[list[Spec], list[str]]:
     for spec in specs:
         wanted = {key: value for key, value in spec.items() if key != "otherwise"}
         if "otherwise" in spec:
-            if not isinstance(spec["otherwise"], str):
-                raise BadInput(f"dataset '{spec['name']}': otherwise must be a name, not {spec['otherwise']!r}")
+            other = spec["otherwise"]
+            other = {"name": other} if isinstance(other, str) else other
+            if not isinstance(other, dict) or "name" not in other:
+                said = f"must be a name or a table with one, not {spec['otherwise']!r}"
+                raise BadInput(f"dataset '{spec['name']}': otherwise {said}")
             try:
                 cast(Any, plugins.make("dataset", wanted, base)).load()
             except NotAtHand as error:
-                notes.append(f"{error}; using '{spec['otherwise']}' instead")
-                wanted = {"name": spec["otherwise"]}
+                notes.append(f"{error}; using '{plugins.label('dataset', other, base)}' instead")
+                wanted = other
         found.append(wanted)
     return found, notes

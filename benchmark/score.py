@@ -22,7 +22,7 @@ class Floor:
     """The best guess without the channel, from the harness's own auxiliary records of the same population."""
 
     inputs: Tensor  # (N, *in): the mean record, or the mean of the target's class where labels are held
-    label: int | Tensor  # majority class, mean mask or mean value
+    label: int | Tensor  # majority class, constant mask or mean value
     kind: str
 
 
@@ -114,7 +114,7 @@ class Question:
 
 
 def floor_of(aux: Records, targets: Records, task: Task, knows_labels: bool) -> Floor:
-    """Mean auxiliary record or class mean, and the majority class, mean mask or mean value.
+    """Mean auxiliary record or class mean, and the majority class, constant mask or mean value.
 
     Where the labels are held, whichever of both means is nearer to the targets: a class looks different in other
     patients, and a floor that a guess without any channel beats would be none.
@@ -122,7 +122,7 @@ def floor_of(aux: Records, targets: Records, task: Task, knows_labels: bool) -> 
     x, y = aux.x.cpu().double(), aux.y.cpu()
     if task.kind != "classes":
         guess = x.mean(0).expand(len(targets), *x.shape[1:])
-        return Floor(guess, y.double().mean(0), "mean record")
+        return Floor(guess, metrics.constant_mask(y) if task.kind == "mask" else y.double().mean(0), "mean record")
     majority = int(y.bincount(minlength=task.size).argmax())
     whole = x.mean(0).expand(len(targets), *x.shape[1:])
     if not knows_labels:

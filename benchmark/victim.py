@@ -207,12 +207,14 @@ def _test_shares(victim: Victim) -> list[Records] | list[None]:
 
 
 def utility_floor(victim: Victim) -> float:
-    """The utility of a constant answer: the majority class, the mean mask, the mean value."""
+    """The utility of a constant answer: the majority class, the mask that fits most, the mean value."""
     private, test, task = victim.data.private, victim.data.test, victim.data.task
     if task.kind == "classes":
         constant = torch.nn.functional.one_hot(private.y.bincount(minlength=task.size).argmax(), task.size).float()
+    elif task.kind == "mask":
+        constant = metrics.constant_mask(private.y).to(private.y.device) - 0.5  # as a logit: above 0 is in
     else:
-        constant = private.y.float().mean(0) - (0.5 if task.kind == "mask" else 0.0)  # a mask's logit: above 0 is in
+        constant = private.y.float().mean(0)
     return metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]
 
 

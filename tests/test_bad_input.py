@@ -72,7 +72,10 @@ DATASETS = {
     "missing file of a dataset": ('["./gone.py"]', "dataset './gone.py': no such file"),
     "parameter out of range": ('[{ name = "ecg_synthetic", n = 3 }]', "n: must be greater than or equal to 500, not 3"),
     "letter that is no beat": ('[{ name = "ecg_synthetic", positive = "X" }]', "positive: must be 'N', 'L'"),
-    "number for otherwise": ('[{ name = "ecg", otherwise = 3 }]', "dataset 'ecg': otherwise must be a name, not 3"),
+    "number for otherwise": (
+        '[{ name = "ecg", otherwise = 3 }]',
+        "otherwise must be a name or a table with one, not 3",
+    ),
 }
 CALLS = {
     "missing matrix": (["run", "smoek"], "no matrix 'smoek'; did you mean 'smoke'.*ships: .*smoke"),

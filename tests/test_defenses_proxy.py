@@ -310,7 +310,7 @@ def test_a_constants_loss_is_that_of_what_is_true_of_all() -> None:
     assert constant_loss(y, Task("classes", 3)) == pytest.approx(entropy, rel=1e-5)
     masks = torch.zeros(8, 1, 1, 2)
     masks[:6, ..., 0] = 1  # one pixel that is in for three of four, one that is never
-    assert constant_loss(masks, Task("mask", 1)) == pytest.approx(entropy / 2, rel=1e-4)
+    assert constant_loss(masks, Task("mask", 1, "bce")) == pytest.approx(entropy / 2, rel=1e-4)
     values = torch.randn(500, 2)
     spread = float((values - values.mean(0)).square().mean())
     assert constant_loss(values, Task("value", 2)) == pytest.approx(spread, rel=1e-5)

@@ -424,3 +424,16 @@ def test_a_record_tells_them_beside_the_first(
     assert record["utility_also"].keys() == also
     if "dice" in also:
         assert record["utility_metric"] == "iou"
+
+
+def test_the_constant_mask_is_no_worse_than_any_other_cut_of_the_mean_and_beats_one_half_where_masks_vary() -> None:
+    generator = torch.Generator().manual_seed(3)
+    masks = (torch.rand(40, 1, 6, 6, generator=generator) < 0.4).float()  # no pixel that most masks hold
+    best = metrics.constant_mask(masks)
+
+    def fits(mask: torch.Tensor) -> float:
+        return float(metrics.overlaps(mask.double().expand_as(masks), masks, best).mine.mean())
+
+    assert set(best.unique().tolist()) <= {0.0, 1.0}
+    assert fits(best) >= max(fits(masks.mean(0) > level / 20) for level in range(1, 20))
+    assert fits(best) > fits(masks.mean(0) > 0.5) + 0.2
