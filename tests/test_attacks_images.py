@@ -24,13 +24,13 @@ IMAGES = {"dataset": {"name": "toy_images", "n": 192}, "model": OPEN, "cut": 1, 
 MASKS = IMAGES | {"protocol": "u_shape"}  # else the masks cross the wire and nobody need guess them
 ATTACKS = {
     "adra": {"name": "adra", "epochs": 60},
-    "inverse": {"name": "inverse_network", "steps": 1200, "width": 16},
-    "S": {"name": "inverse_network", "steps": 1200, "size": "S"},
-    "L": {"name": "inverse_network", "steps": 800, "width": 16, "size": "L"},
+    "inverse": {"name": "inverse_network", "steps": 300, "width": 16},
+    "S": {"name": "inverse_network", "steps": 300, "size": "S"},
+    "L": {"name": "inverse_network", "steps": 200, "width": 16, "size": "L"},
     "rmle": {"name": "rmle"},
 }
 SLOW = ("adra", "L")
-READING = {"name": "inverse_network", "steps": 800, "width": 16, "goal": "labels"}
+READING = {"name": "inverse_network", "steps": 200, "width": 16, "goal": "labels"}
 CUTS = [(64, 32, 32), (64, 16, 16), (128, 8, 8), (512, 2, 2), (16, 5, 5), (1, 64, 64), (48,)]
 
 
@@ -59,7 +59,7 @@ def test_masks_are_read_off_what_a_client_sends_that_keeps_them(stage: Stage) ->
 
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
 def test_noise_tells_nothing_of_a_mask(stage: Stage, defense: str) -> None:
-    scene = stage(attack=READING | {"steps": 240}, **MASKS, defense=defense, evaluate={"targets": 50})
+    scene = stage(attack=READING | {"steps": 60}, **MASKS, defense=defense, evaluate={"targets": 50})
     guess = Attempt(scene, null=defense == "none").run()[0]
     found = scene.question.score(guess)["advantage"]
     assert scene.question.null_leaks(guess, found, 0)[0] is False
@@ -67,7 +67,7 @@ def test_noise_tells_nothing_of_a_mask(stage: Stage, defense: str) -> None:
 
 
 def test_features_tell_the_server_what_z_alone_does_not_need_to(stage: Stage) -> None:
-    scene = stage(attack=READING | {"steps": 80}, dataset="toy_images", model="toy_skips", evaluate={"targets": 20})
+    scene = stage(attack=READING | {"steps": 20}, dataset="toy_images", model="toy_skips", evaluate={"targets": 20})
     view = Attempt(scene).view
     attack = InverseNetwork(goal=scene.goal, width=8)
     both = attack.decoder(view, (1, 8, 8))
