@@ -1,4 +1,4 @@
-"""The best guess without the channel: the mean auxiliary record, the majority class, a coin.
+"""The best guess without the channel: the mean auxiliary record, the majority class, the likeliest mask, a coin.
 
 The control that stands beside every attack. Where the threat holds the labels, its record is the mean of the class.
 Without auxiliary data it knows only the range and the number of classes.
@@ -35,7 +35,7 @@ class Blind(Attack):
             )
             return majority.double().expand(n, -1)
         if self._has_labels(view):
-            return view.aux_labels.double().mean(0).expand(n, *view.aux_labels.shape[1:])
+            return view.task.constant(view.aux_labels).expand(n, *view.aux_labels.shape[1:])
         raise RuntimeError("blind of a mask or value needs labelled auxiliary records")
 
     def _records(self, view: View) -> Tensor:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import log2, prod
 from typing import Literal, Protocol
 
 import torch
@@ -35,7 +34,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak import nets
-from splitleak.contract import Attack, BadInput, Goal, Grant, Shape, Step, Task, View, later
+from splitleak.contract import Attack, BadInput, Goal, Grant, Step, Task, View, later
 from splitleak.pieces import decode
 
 
@@ -150,8 +149,8 @@ class Published:
             raise BadInput(f"attack 'fsha': preset = 'published' is for images and cuts (channels, height, width), "
                            f"not {view.in_shape} and {view.cut_shape}: take 'light'")  # fmt: skip
         self.aux = view.aux
-        self.pilot, self.inverse = published_pilot(view.in_shape, view.cut_shape, view.in_range, width)
-        self.critic = published_critic(view.cut_shape, 4 * width)
+        self.pilot, self.inverse = nets.strided_pilot(view.in_shape, view.cut_shape, view.in_range, width)
+        self.critic = nets.residual_critic(view.cut_shape, 4 * width)
         for network in (self.pilot, self.inverse, self.critic):
             network.to(self.aux.device)
         self.coding = torch.optim.Adam([*self.pilot.parameters(), *self.inverse.parameters()], 1e-5)
@@ -181,53 +180,6 @@ def slope_between(critic: nn.Module, ours: Tensor, theirs: Tensor) -> Tensor:
     between = (share * ours + (1 - share) * theirs).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return slope.flatten(1)
-
-
-def published_pilot(record: Shape, cut: Shape, span: tuple[float, float], width: int) -> tuple[nn.Module, nn.Module]:
-    """Convolutions of stride 2 with 64, 128, 256 channels and back with 256, 128, one a halving, and tanh."""
-    scale = max(there / here for here, there in zip(cut[1:], record[1:], strict=True))
-    halvings = max(round(log2(scale)), 0)
-    wide = [min(width * 2**k, 4 * width) for k in range(max(halvings - 1, 0))]
-    if not halvings:
-        down: list[nn.Module] = [nn.Conv2d(record[0], cut[0], 3, 1, 1)]
-        up: list[nn.Module] = [nn.Conv2d(cut[0], record[0], 3, 1, 1)]
-    else:
-        there, back = [record[0], *wide, cut[0]], [cut[0], *(4 * width // 2**k for k in range(len(wide))), record[0]]
-        down, up = [], []
-        for k in range(halvings):
-            down += [*([nn.SiLU()] if k else []), nn.Conv2d(there[k], there[k + 1], 3, 2, 1)]
-            up += [*([nn.ReLU()] if k else []), nn.ConvTranspose2d(back[k], back[k + 1], 4, 2, 1)]
-    pilot = nn.Sequential(*down, nn.AdaptiveAvgPool2d(cut[1:]))  # to the cut's size, where factors are uneven
-    return pilot, nn.Sequential(*up, nn.Upsample(record[1:], mode="bilinear"), nn.Tanh(), _Span(*span))
-
-
-def published_critic(cut: Shape, width: int) -> nn.Module:
-    """A convolution, six residual blocks, a convolution of stride 2 and a dense layer: (B, *cut) -> (B, 1)."""
-    half = [(side + 1) // 2 for side in cut[1:]]
-    last = [nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(width * prod(half), 1)]
-    return nn.Sequential(nn.Conv2d(cut[0], width, 3, 1, 1), nn.ReLU(), *(_Block(width) for _ in range(6)), *last)
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)  # type: ignore[no-any-return]
-
-
-class _Span(nn.Module):
-    """From tanh's range to the records'."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self.low, self.high = low, high
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.low + (self.high - self.low) * (x + 1) / 2
 
 
 class Spy:

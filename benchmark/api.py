@@ -16,6 +16,7 @@ from splitleak.division import divide
 from splitleak.errors import BadInput
 from splitleak.jobs import Worker
 from splitleak.matrix import Matrix
+from splitleak.seeds import order_seed
 from splitleak.table import Record
 from splitleak.table import leaderboard as leaderboard
 
@@ -77,7 +78,7 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
         data = worker.data(cell)
         worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
         for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
-            divide(data.private, one.clients, data.task, victim.order_seed(one))
+            divide(data.private, one.clients, data.task, order_seed(one))
         for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
             try:
                 victim.fresh(one, data, worker.base).split.shapes(data.in_shape)

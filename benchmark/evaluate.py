@@ -13,13 +13,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from splitleak import plugins, victim
+from splitleak import channel, plugins, utility, victim
+from splitleak.channel import NullChannel
 from splitleak.contract import Goal, Grant, Model
 from splitleak.scene import Scene, unique
-from splitleak.seeds import Stream, seed_for
+from splitleak.seeds import Stream, axis_seed, seed_for
 from splitleak.split import SmashedOnly
 from splitleak.training import Training
-from splitleak.victim import NullChannel
 from splitleak.view import Facts, Guesser, Step, View
 
 
@@ -38,9 +38,9 @@ class Attempt:
         if not self.on_line:
             self.victim.load(self.scene.kept[0])
         if self.null:
-            with Stream(victim.axis_seed("null channel", cell)):  # the defence draws noise to be measured
+            with Stream(axis_seed("null channel", cell)):  # the defence draws noise to be measured
                 self.victim.live = NullChannel(self.victim.live, self.victim.split, data.aux.x[:256])
-        self.stream = Stream(victim.axis_seed("training", cell))
+        self.stream = Stream(axis_seed("training", cell))
         self.own = Stream(seed_for("attack", cell.dataset, cell.model, cell.seed, cell.attack))
         self.training: Training | None = None
         self.running: Iterator[Step] | None = None
@@ -94,7 +94,7 @@ class Attempt:
     def released(self) -> dict[str, Tensor]:
         self.settle()
         with torch.enable_grad():
-            return victim.release(self.victim, self.scene.targets, Stream(victim.axis_seed("release", self.scene.cell)))
+            return channel.release(self.victim, self.scene.targets, Stream(axis_seed("release", self.scene.cell)))
 
     def _sent(self, name: str) -> Tensor:
         return self.released[name]
@@ -143,14 +143,14 @@ class Attempt:
     def _query(self, x: Tensor) -> Tensor:
         self.settle()
         with self.stream:
-            return victim.send(self.victim, x.to(self.scene.aux.x.device), self.scene.aux.x)
+            return channel.send(self.victim, x.to(self.scene.aux.x.device), self.scene.aux.x)
 
     def _pairs(self) -> tuple[Tensor, Tensor]:
         private = unique(self.scene.data.private)
         others = private.take((~torch.isin(private.id, self.scene.targets.id)).nonzero().flatten())
         self.settle()
         with self.stream:
-            return others.x, victim.send(self.victim, others.x, self.scene.aux.x)
+            return others.x, channel.send(self.victim, others.x, self.scene.aux.x)
 
     def _log(self, step: int, guesser: Guesser) -> None:
         """Score the guesser on what the targets look like at this moment; nothing of it reaches the attack."""
@@ -160,7 +160,7 @@ class Attempt:
         for network in self.victim.networks().values():
             network.eval()
         with Stream(seed_for("log", self.scene.cell.seed, step)):
-            z = victim.send(self.victim, self.scene.targets.x, self.scene.targets.x)
+            z = channel.send(self.victim, self.scene.targets.x, self.scene.targets.x)
             with torch.no_grad():
                 guess = self.scene.question.check(guesser(z), f"attack '{self.scene.attack}' (log)")
         for network in self.victim.networks().values():
@@ -176,7 +176,7 @@ def evaluate(scene: Scene) -> dict[str, Any]:
     guess, seconds = attempt.run()
     found: dict[str, Any] = {
         "metrics": question.score(guess),
-        "bootstrap_ci95": question.ci95(guess, victim.axis_seed("bootstrap", cell)),
+        "bootstrap_ci95": question.ci95(guess, axis_seed("bootstrap", cell)),
         "floor": question.floor.kind if scene.goal is Goal.INPUTS else "blind",
         "n_targets": len(question.counted),
         "seconds_attack": seconds,
@@ -188,14 +188,14 @@ def evaluate(scene: Scene) -> dict[str, Any]:
     if scene.goal is Goal.MEMBERSHIP:
         found["test_in_train"] = scene.test_in_train
     if cell.tampers and attempt.training is not None:
-        found["utility_attacked"] = victim.utility(attempt.victim)[1]
+        found["utility_attacked"] = utility.on_test(attempt.victim)[1]
         found["steps_attacked"] = attempt.training.steps_done
         found["detected_at"] = attempt.training.detected_at
     if cell.null:
         twin = Attempt(scene, null=True)
         blank, _ = twin.run()
         scores = question.score(blank)
-        leaks, p = question.null_leaks(blank, scores["advantage"], victim.axis_seed("null", cell))
+        leaks, p = question.null_leaks(blank, scores["advantage"], axis_seed("null", cell))
         found["null"] = {"metrics": scores, "leaks": leaks, "p": p}
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in found["read"]:
         found |= drawn(scene, found["metrics"])

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from splitleak import judge, pictures, plugins, victim
+from splitleak import channel, judge, pictures, plugins, utility, victim
 from splitleak.cell import SCHEMA, Cell, digest
 from splitleak.contract import Data, Goal
 from splitleak.division import divide
 from splitleak.errors import Diverged
 from splitleak.evaluate import evaluate
 from splitleak.scene import Scene
+from splitleak.seeds import order_seed
 from splitleak.store import Store
 from splitleak.victim import Victim
 
@@ -56,10 +57,10 @@ class Worker:
         facts: dict[str, Any] = {"victim": cell.victim(), "made_by": victim.made_by(cell, data, self.base)}
         try:
             facts |= victim.train(made)
-            facts |= victim.utility_facts(made)
-            up, down = victim.wire_bytes(made)
+            facts |= utility.facts(made)
+            up, down = channel.wire_bytes(made)
             facts |= {
-                "utility_floor": victim.utility_floor(made),
+                "utility_floor": utility.floor(made),
                 "bytes_up": up,
                 "bytes_down": down,
             }
@@ -153,7 +154,7 @@ class Worker:
 def _privacy(made: Victim) -> dict[str, Any]:
     """The guarantee after every epoch's message and the release, for a record of the client that is worst off."""
     train, data = made.cell.train, made.data
-    parts = divide(data.private, made.cell.clients, data.task, victim.order_seed(made.cell))
+    parts = divide(data.private, made.cell.clients, data.task, order_seed(made.cell))
     counts = {ceil(len(part) / train.batch_size) for part in parts}
     promises = [made.defense.privacy(train.epochs + 1, batches) for batches in counts]
     promise = max((p for p in promises if p), key=lambda p: p.epsilon, default=None)

@@ -158,19 +158,6 @@ def utility_also(prediction: Tensor, y: Tensor, task: Task) -> dict[str, float]:
     return _finite(told)
 
 
-def constant_mask(masks: Tensor) -> Tensor:
-    """(n, 1, H, W) of 0..1 -> (1, H, W) of 0 and 1: the one answer to all, their mean cut where it fits best.
-
-    At one half, where most say yes, a mask that varies much is answered with nothing at all: a floor that any other
-    constant beats.
-    """
-    masks = plain(masks) > 0.5
-    mean = masks.double().mean(0)
-    cuts = [mean > level for level in torch.arange(0.05, 1, 0.05)]
-    best: Tensor = max(cuts, key=lambda cut: float(_iou(cut.expand_as(masks), masks).mean()))
-    return best.double()
-
-
 # Per target, and how sure the mean over targets is ------------------------------------------------
 
 

@@ -5,7 +5,7 @@ positions, where they are cheap; between shapes of different rank there are dens
 """
 
 from itertools import pairwise
-from math import ceil, prod
+from math import ceil, log2, prod
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -66,6 +66,31 @@ def critic(shape: Shape, width: int = 64) -> nn.Module:
     """Activation -> one real number (B, 1). Dense: a convolution judges positions alike, and records have places."""
     first = nn.Linear(prod(shape), 4 * width)
     return nn.Sequential(nn.Flatten(), first, _act(), nn.Linear(4 * width, 4 * width), _act(), nn.Linear(4 * width, 1))
+
+
+def strided_pilot(record: Shape, cut: Shape, span: tuple[float, float], width: int) -> tuple[nn.Module, nn.Module]:
+    """Convolutions of stride 2 with 64, 128, 256 channels and back with 256, 128, one a halving, and tanh."""
+    scale = max(there / here for here, there in zip(cut[1:], record[1:], strict=True))
+    halvings = max(round(log2(scale)), 0)
+    wide = [min(width * 2**k, 4 * width) for k in range(max(halvings - 1, 0))]
+    if not halvings:
+        down: list[nn.Module] = [nn.Conv2d(record[0], cut[0], 3, 1, 1)]
+        up: list[nn.Module] = [nn.Conv2d(cut[0], record[0], 3, 1, 1)]
+    else:
+        there, back = [record[0], *wide, cut[0]], [cut[0], *(4 * width // 2**k for k in range(len(wide))), record[0]]
+        down, up = [], []
+        for k in range(halvings):
+            down += [*([nn.SiLU()] if k else []), nn.Conv2d(there[k], there[k + 1], 3, 2, 1)]
+            up += [*([nn.ReLU()] if k else []), nn.ConvTranspose2d(back[k], back[k + 1], 4, 2, 1)]
+    pilot = nn.Sequential(*down, nn.AdaptiveAvgPool2d(cut[1:]))  # to the cut's size, where factors are uneven
+    return pilot, nn.Sequential(*up, nn.Upsample(record[1:], mode="bilinear"), nn.Tanh(), _Tanh(*span))
+
+
+def residual_critic(cut: Shape, width: int) -> nn.Module:
+    """A convolution, six residual blocks, a convolution of stride 2 and a dense layer: (B, *cut) -> (B, 1)."""
+    half = [(side + 1) // 2 for side in cut[1:]]
+    last = [nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(width * prod(half), 1)]
+    return nn.Sequential(nn.Conv2d(cut[0], width, 3, 1, 1), nn.ReLU(), *(_Block(width) for _ in range(6)), *last)
 
 
 def _flatten(shape: Shape, width: int) -> nn.Module:
@@ -191,3 +216,25 @@ class _Range(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.low + (self.high - self.low) * x.sigmoid()
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)  # type: ignore[no-any-return]
+
+
+class _Tanh(nn.Module):
+    """From tanh's range to the records'."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * (x + 1) / 2

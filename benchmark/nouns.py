@@ -59,6 +59,20 @@ class Task:
     size: int  # K classes, D values, or 1 for a mask
     objective: Objective = "own"  # set from `[train] loss` where the data of a cell is loaded, not by the dataset
 
+    def constant(self, y: Tensor) -> Tensor:
+        """The one answer that fits all of y best: a class (), a mask (1, H, W) of 0 and 1, or values (D,).
+
+        A mask is the mean one, cut where it overlaps most: cut at one half it may be empty, and easily beaten.
+        """
+        if self.kind == "classes":
+            return y.bincount(minlength=self.size).argmax()
+        mean = y.double().mean(0)
+        if self.kind == "value":
+            return mean
+        truth, cuts = y > 0.5, [mean > level for level in torch.arange(0.05, 1, 0.05)]
+        best: Tensor = max(cuts, key=lambda cut: _overlap(cut, truth))
+        return best.double()
+
     def loss(self, prediction: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
         """Each record's own loss, as its mean or summed over B: (). A record's loss has no size of records in it.
 
@@ -88,6 +102,12 @@ def _dice(logits: Tensor, y: Tensor, reduction: str) -> Tensor:
     p, y = logits.sigmoid().flatten(1), y.flatten(1)
     each = 1 - (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)  # (B,)
     return each.mean() if reduction == "mean" else each.sum()
+
+
+def _overlap(mask: Tensor, truth: Tensor) -> float:
+    """Mean intersection over union of one mask (1, H, W) with many (n, 1, H, W)."""
+    both, either = (mask & truth).flatten(1).sum(1), (mask | truth).flatten(1).sum(1)
+    return float((both / either.clamp(min=1)).mean())
 
 
 @dataclass(frozen=True)

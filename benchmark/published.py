@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from splitleak import matrix, similarity, victim
+from splitleak import channel, matrix, similarity, victim
 from splitleak.cell import Cell
 from splitleak.jobs import Worker
 from splitleak.scene import unique
-from splitleak.seeds import Stream
+from splitleak.seeds import Stream, axis_seed
 
 RECORDS = 320  # ten batches of test beats
 SHUFFLES = 100
@@ -76,7 +76,7 @@ def measured(cell: Cell, worker: Worker, tensors: dict[str, Tensor], facts: dict
     made = victim.fresh(cell, data, worker.base)
     made.load(tensors)
     beats = unique(data.test).take(torch.arange(RECORDS))
-    z = victim.release(made, beats, Stream(victim.axis_seed("published", cell)))["smashed"]
+    z = channel.release(made, beats, Stream(axis_seed("published", cell)))["smashed"]
     curve = facts.get("utility_curve") or [facts["utility"]]
     best = {"accuracy_best_on_test": max(curve), "accuracy_last_epoch": facts["utility"]}
     return best | invertibility(beats.x, z, cell.train.batch_size, torch.Generator().manual_seed(0))

@@ -10,16 +10,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from splitleak import plugins, threats, victim
+from splitleak import plugins, threats
 from splitleak.cell import Cell
 from splitleak.contract import Attack, Data, Dataset, Goal, Grant, Records
 from splitleak.errors import BadInput
 from splitleak.score import Question, floor_of
+from splitleak.seeds import axis_seed
 
 
 def targets_of(cell: Cell, data: Data, goal: Goal) -> tuple[Records, Tensor]:
     """The records under attack (unique ones), and for each whether it was trained on."""
-    generator = torch.Generator().manual_seed(victim.axis_seed("targets", cell) % 2**62)
+    generator = torch.Generator().manual_seed(axis_seed("targets", cell) % 2**62)
     members, strangers = unique(data.private), unique(data.test)
     strangers = strangers.take((~torch.isin(strangers.id, data.private.id)).nonzero().flatten())
     if goal is Goal.MEMBERSHIP:
@@ -49,7 +50,7 @@ def aux_of(cell: Cell, data: Data, targets: Records, base: Path) -> Records:
     if cell.aux["name"] in ("same", "none", cell.dataset["name"]):  # identities mean nothing between datasets
         aux = aux.take((~torch.isin(aux.id, targets.id)).nonzero().flatten())
     n = cell.aux["n"]
-    generator = torch.Generator().manual_seed(victim.axis_seed("aux", cell) % 2**62)
+    generator = torch.Generator().manual_seed(axis_seed("aux", cell) % 2**62)
     return aux if n is None or n >= len(aux) else some(aux, n, generator)
 
 
@@ -103,7 +104,7 @@ class Scene:
         y, k = self.targets.y, self.cell.evaluate.hints
         order = torch.arange(len(y))
         if self.draw:
-            seed = victim.axis_seed(f"hints {self.draw}", self.cell) % 2**62
+            seed = axis_seed(f"hints {self.draw}", self.cell) % 2**62
             order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
         order = order.to(y.device)
         if self.data.task.kind != "classes":

@@ -122,8 +122,8 @@ def floor_of(aux: Records, targets: Records, task: Task, knows_labels: bool) -> 
     x, y = aux.x.cpu().double(), aux.y.cpu()
     if task.kind != "classes":
         guess = x.mean(0).expand(len(targets), *x.shape[1:])
-        return Floor(guess, metrics.constant_mask(y) if task.kind == "mask" else y.double().mean(0), "mean record")
-    majority = int(y.bincount(minlength=task.size).argmax())
+        return Floor(guess, task.constant(y), "mean record")
+    majority = int(task.constant(y))
     whole = x.mean(0).expand(len(targets), *x.shape[1:])
     if not knows_labels:
         return Floor(whole, majority, "mean record")

@@ -6,10 +6,13 @@ import hashlib
 import json
 import random
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from splitleak.cell import Cell
 
 
 def seed_for(role: str, *axes: Any) -> int:
@@ -55,3 +58,13 @@ def _restore(state: tuple[Any, ...]) -> None:
     random.setstate(state[2])
     if state[3] is not None:
         torch.cuda.set_rng_state_all(state[3])
+
+
+def axis_seed(role: str, cell: Cell) -> int:
+    """Seeds name dataset, model and seed: rows that differ only in the defence share order, targets and weights."""
+    return seed_for(role, cell.dataset, cell.model, cell.seed)
+
+
+def order_seed(cell: Cell) -> int:
+    """Of the order of records, and of their division among clients."""
+    return axis_seed("order", cell) % 2**62

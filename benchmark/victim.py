@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +13,27 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from splitleak import collapse, metrics, plugins
+from splitleak import collapse, plugins, utility
 from splitleak.cell import Cell
-from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Parameters, Protocol, Records
+from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Protocol
 from splitleak.datasets.check import sound
-from splitleak.division import divide
 from splitleak.errors import BadInput, Diverged
 from splitleak.nouns import Objective
-from splitleak.seeds import Stream, seed_for
+from splitleak.seeds import Stream, axis_seed, order_seed
 from splitleak.split import Split
 from splitleak.store import fingerprint
-from splitleak.training import Party, Training, exchange, train_whole
+from splitleak.training import Party, Training, train_whole
 
-CORE = ("training", "division", "victim", "nouns", "split", "seeds", "resnet")  # files that decide what is learned
+CORE = (
+    "training",
+    "division",
+    "channel",
+    "victim",
+    "nouns",
+    "split",
+    "seeds",
+    "resnet",
+)  # files that decide what is learned
 
 
 @dataclass
@@ -84,16 +91,6 @@ def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hoo
     return Victim(cell, data, split, live, defense)
 
 
-def axis_seed(role: str, cell: Cell) -> int:
-    """Seeds name dataset, model and seed: rows that differ only in the defence share order, targets and weights."""
-    return seed_for(role, cell.dataset, cell.model, cell.seed)
-
-
-def order_seed(cell: Cell) -> int:
-    """Of the order of records, and of their division among clients."""
-    return axis_seed("order", cell) % 2**62
-
-
 def training(victim: Victim) -> Training:
     cell = victim.cell
     return Training(
@@ -126,7 +123,7 @@ def train(victim: Victim) -> dict[str, Any]:
         raise Diverged(f"the weights are no numbers any more after the last step ({steps})")
     facts: dict[str, Any] = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
     facts |= told | ({"utility_curve": curve} if curve else {})
-    return facts | ({"utility_clients": utility_clients(victim, parties)} if len(parties) > 1 else {})
+    return facts | ({"utility_clients": utility.by_client(victim, parties)} if len(parties) > 1 else {})
 
 
 def _learning(victim: Victim, losses: list[float]) -> dict[str, Any]:
@@ -145,111 +142,9 @@ def _note_utility(victim: Victim, curve: list[float]) -> None:
     modes = {network: network.training for network in victim.networks().values()}
     for network in modes:
         network.eval()
-    curve.append(utility(victim)[1])
+    curve.append(utility.on_test(victim)[1])
     for network, mode in modes.items():
         network.train(mode)
-
-
-def predict(victim: Victim, split: Split, x: Tensor) -> Tensor:
-    """The prediction for x (n, *in) with the defence active, in batches of the training's size."""
-    parts = []
-    with Stream(axis_seed("utility", victim.cell)), torch.no_grad():
-        for index, n in filled(len(x), victim.cell.train.batch_size):
-            z, kept = split.bottom(x[index])
-            out = split.top(z if victim.protocol == "central" else victim.live.smash(z))
-            parts.append((out if split.head is None else split.head(out, kept))[:n])
-    return torch.cat(parts)
-
-
-def utility(victim: Victim) -> tuple[str, float]:
-    """Accuracy, or what the task has, on the test part."""
-    test = victim.data.test
-    return metrics.utility(predict(victim, victim.split, test.x), test.y, victim.data.task)
-
-
-def utility_facts(victim: Victim) -> dict[str, Any]:
-    """The same as the record has it, with the task's other measures, all of one prediction."""
-    test, task = victim.data.test, victim.data.task
-    prediction = predict(victim, victim.split, test.x)
-    name, value = metrics.utility(prediction, test.y, task)
-    also = metrics.utility_also(prediction, test.y, task)
-    return {"utility_metric": name, "utility": value, "utility_also": also}
-
-
-def utility_clients(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
-    """Each client's own parts, as they are at the end, with the one top, on its share of the test part.
-
-    The share is dealt by the rule of the private part; with fewer test patients than clients, record by record.
-    records: what it trained on; n: what it is judged on. utility is None where a share has none: an r2 of one record.
-    """
-    shares = _test_shares(victim)
-    found = []
-    for party, share in zip(parties, shares, strict=True):
-        value = None
-        if share is not None:
-            prediction = predict(victim, party.split, share.x)
-            try:
-                value = metrics.utility(prediction, share.y, victim.data.task)[1]
-            except BadInput:  # all its values are alike
-                value = None
-        found.append({"utility": value, "n": 0 if share is None else len(share), "records": len(party.records)})
-    return found
-
-
-def _test_shares(victim: Victim) -> list[Records] | list[None]:
-    test, clients, seed = victim.data.test, victim.cell.clients, order_seed(victim.cell)
-    for records in (test, replace(test, group=None)):
-        try:
-            return divide(records, clients, victim.data.task, seed, least=1)
-        except BadInput:  # too few patients, then too few records
-            continue
-    return [None] * clients.n
-
-
-def utility_floor(victim: Victim) -> float:
-    """The utility of a constant answer: the majority class, the mask that fits most, the mean value."""
-    private, test, task = victim.data.private, victim.data.test, victim.data.task
-    if task.kind == "classes":
-        constant = torch.nn.functional.one_hot(private.y.bincount(minlength=task.size).argmax(), task.size).float()
-    elif task.kind == "mask":
-        constant = metrics.constant_mask(private.y).to(private.y.device) - 0.5  # as a logit: above 0 is in
-    else:
-        constant = private.y.float().mean(0)
-    return metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]
-
-
-def release(victim: Victim, records: Records, stream: Stream, live: Hooks | None = None) -> dict[str, Tensor]:
-    """What crosses once more for these records after training: eval mode, no update, each record's own gradient.
-
-    Batches are always full (the last one is filled up from the start): a noise scale read from a batch of one is zero.
-    """
-    live = live or victim.live
-    parts: dict[str, list[Tensor]] = {}
-    with stream:
-        for index, n in filled(len(records), victim.cell.train.batch_size):
-            done = exchange(victim.split, live, victim.data.task, records.x[index], records.y[index], "sum")
-            for name, t in done.wire.items():
-                parts.setdefault(name, []).append(t[:n])
-    victim.split.zero_grad()
-    return {name: torch.cat(ts) for name, ts in parts.items()}
-
-
-@torch.no_grad()
-def send(victim: Victim, x: Tensor, filler: Tensor, live: Hooks | None = None) -> Tensor:
-    """x (B, *in) -> (B, *cut) as the client would send it; a small batch is filled up with other records."""
-    live, size = live or victim.live, victim.cell.train.batch_size
-    whole = torch.cat([x, filler[: (-len(x)) % size]])
-    missing = (-len(whole)) % size
-    if missing:  # fewer fillers than needed: repeat the batch itself
-        whole = torch.cat([whole, whole[torch.arange(missing, device=x.device) % len(whole)]])
-    return torch.cat([live.smash(victim.split.bottom(part)[0]) for part in whole.split(size)])[: len(x)]
-
-
-def filled(n: int, size: int) -> Iterator[tuple[Tensor, int]]:
-    """Batches of exactly `size` indices that cover 0..n-1, with how many of each count."""
-    for start in range(0, n, size):
-        index = torch.arange(start, start + size) % n
-        yield index, min(size, n - start)
 
 
 def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
@@ -294,46 +189,3 @@ def with_loss(data: Data, loss: Objective, who: str) -> Data:
     if loss != "own" and kind != "mask":
         raise BadInput(f"[train] loss '{loss}' is one for masks, but the task of {who} is '{kind}' (legal: own)")
     return replace(data, task=replace(data.task, objective=loss))
-
-
-def wire_bytes(victim: Victim) -> tuple[int, int]:
-    """Bytes up and down for one record in training, from the shapes of what crosses."""
-    if victim.protocol == "central":
-        return 0, 0
-    batch = victim.data.private.take(torch.arange(2))
-    with Stream(0):
-        wire = exchange(copy.deepcopy(victim.split), victim.live, victim.data.task, batch.x, batch.y).wire
-    size = {name: t[0].numel() * t.element_size() for name, t in wire.items()}
-    up = sum(size.get(name, 0) for name in ("smashed", "labels", "gradient_features"))
-    return up, sum(size.get(name, 0) for name in ("gradient", "features"))
-
-
-class NullChannel(Hooks):
-    """The same channel without information: noise of the right shape and scale for every message about a record."""
-
-    def __init__(self, live: Hooks, split: Split, reference: Tensor) -> None:
-        self.live = live
-        with torch.no_grad():
-            z = live.smash(split.bottom(reference)[0])
-        self.mean, self.std = z.mean(0), z.std(0)
-
-    def smash(self, z: Tensor) -> Tensor:
-        return self.mean + self.std * torch.randn_like(z)
-
-    def gradient(self, g: Tensor, y: Tensor) -> Tensor:
-        return g.std() * torch.randn_like(g)
-
-    def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
-        return self.live.optimizer(client, make)
-
-    def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self.live.batch(x, y)
-
-    def penalty(self, x: Tensor, z: Tensor, sent: Tensor, y: Tensor) -> Tensor | None:
-        return self.live.penalty(x, z, sent, y)
-
-    def observe(self, x: Tensor, sent: Tensor) -> None:
-        self.live.observe(x, sent)
-
-    def inspect(self, g: Tensor, y: Tensor) -> None:
-        self.live.inspect(g, y)

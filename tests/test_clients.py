@@ -14,10 +14,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import matrix, victim
+from splitleak import matrix, utility, victim
 from splitleak.contract import BadInput, Grant, Hooks, Records, Split, Task
 from splitleak.division import divide, wishes
-from splitleak.seeds import Stream
+from splitleak.seeds import Stream, axis_seed, order_seed
 from splitleak.settings import Clients, Train
 from splitleak.training import Training, average
 
@@ -304,11 +304,11 @@ def test_each_client_is_judged_with_its_own_parts_on_its_own_share(run: Run, mod
 def test_clients_in_turn_are_judged_with_the_weights_that_they_had(stage: Stage) -> None:
     scene = stage(clients={"n": 2}, train={"epochs": 3})
     made = victim.fresh(scene.cell, scene.data, scene.base)
-    with Stream(victim.axis_seed("training", scene.cell)):
+    with Stream(axis_seed("training", scene.cell)):
         running = victim.training(made)
         for _ in running.steps(Grant(0), set()):
             pass
-    tests = divide(scene.data.test, scene.cell.clients, scene.data.task, victim.order_seed(scene.cell))
+    tests = divide(scene.data.test, scene.cell.clients, scene.data.task, order_seed(scene.cell))
     told = scene.kept[1]["utility_clients"]
     for party, share, one in zip(running.parties, tests, told, strict=True):
         with torch.no_grad():
@@ -332,7 +332,7 @@ def test_fewer_test_patients_than_clients_are_divided_by_record_and_fewer_record
     for keep, wanted in ((test.group < test.group.min() + 3, True), (torch.arange(len(test)) < 3, False)):
         data = replace(scene.data, test=test.take(keep.nonzero().flatten()))
         made = victim.fresh(scene.cell, data, scene.base)
-        told = victim.utility_clients(made, victim.training(made).parties)
+        told = utility.by_client(made, victim.training(made).parties)
         sizes = [one["n"] for one in told]
         if wanted:
             assert sum(sizes) == int(keep.sum())

@@ -15,7 +15,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from splitleak import jobs, victim
+from splitleak import channel, jobs, utility, victim
+from splitleak.channel import NullChannel
 from splitleak.contract import BadInput, Bottom, Defense, Grant, Head, Hooks, Records, Split, Task
 from splitleak.defenses.dp_sgd import DPSGD
 from splitleak.defenses.dropout import Dropout
@@ -27,10 +28,10 @@ from splitleak.defenses.top_k import TopK
 from splitleak.division import divide
 from splitleak.evaluate import Attempt
 from splitleak.scene import Scene
-from splitleak.seeds import Stream
+from splitleak.seeds import Stream, order_seed
 from splitleak.settings import Clients, Train
 from splitleak.training import Training, exchange, finish
-from splitleak.victim import NullChannel, Victim
+from splitleak.victim import Victim
 
 TOYS = Path(__file__).parent / "toys"
 ONE = Clients()
@@ -124,10 +125,10 @@ def test_every_message_of_training_is_defended(defense: Defense, head: bool) -> 
 def test_what_is_released_and_asked_for_is_defended(stage: Stage, defense: Defense, setting: str) -> None:
     made = staged(stage, defense, **SETTINGS[setting])
     private = made.data.private
-    sent = victim.release(made, private, Stream(1))["smashed"]
+    sent = channel.release(made, private, Stream(1))["smashed"]
     with torch.no_grad(), Stream(2):
         z = made.split.bottom(private.x)[0]
-        asked = victim.send(made, private.x, private.x)
+        asked = channel.send(made, private.x, private.x)
     assert is_defended(defense, made.live, z, sent, training=False)
     assert is_defended(defense, made.live, z, asked, training=False)
     random = isinstance(defense, Dropout | Shredder)
@@ -153,10 +154,10 @@ def test_a_kept_victim_sends_bit_for_bit_what_the_trained_one_sends(stage: Stage
     scene = stage(model=PLAIN, defense=spec(defense), protocol="u_shape")
     trained = victim.fresh(scene.cell, scene.data, TOYS)
     victim.train(trained)
-    one, other = (victim.release(made, scene.data.test, Stream(5)) for made in (trained, kept(scene)))
+    one, other = (channel.release(made, scene.data.test, Stream(5)) for made in (trained, kept(scene)))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert victim.utility(trained) == victim.utility(kept(scene))
+    assert utility.on_test(trained) == utility.on_test(kept(scene))
 
 
 @pytest.mark.parametrize("defense", ALL, ids=lambda d: d.name)
@@ -508,7 +509,7 @@ def test_dp_sgd_changes_neither_keys_nor_what_is_sent(stage: Stage) -> None:
     made = staged(stage, DPSGD(), protocol="u_shape")
     plain = staged(stage, Dropout(), protocol="u_shape")
     assert made.tensors().keys() == plain.tensors().keys()
-    sent = victim.release(made, made.data.test, Stream(0))["smashed"]
+    sent = channel.release(made, made.data.test, Stream(0))["smashed"]
     with torch.no_grad():
         assert torch.equal(sent, made.split.bottom(made.data.test.x)[0])
 
@@ -602,7 +603,7 @@ def test_without_sampling_epsilon_bounds_the_exact_composition() -> None:
 def test_a_record_of_the_client_that_is_worst_off_is_what_is_accounted_for(stage: Stage) -> None:
     for n, batches in ((1, {5}), (5, {1, 2})):  # 36 records of twelve patients, in batches of 8
         made = staged(stage, DPSGD(), dataset="toy_images", train={"batch_size": 8}, clients={"n": n})
-        parts = divide(made.data.private, made.cell.clients, made.data.task, victim.order_seed(made.cell))
+        parts = divide(made.data.private, made.cell.clients, made.data.task, order_seed(made.cell))
         assert {ceil(len(part) / 8) for part in parts} == batches
         assert jobs._privacy(made)["epsilon"] == max(DPSGD().privacy(3, b).epsilon for b in batches)
 

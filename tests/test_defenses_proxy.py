@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import victim
+from splitleak import channel, utility, victim
 from splitleak.collapse import collapsed_at, constant_loss
 from splitleak.contract import Bottom, Grant, Head, Hooks, Records, Split, Task
 from splitleak.defenses.proxy_adversary import ProxyAdversary
@@ -214,9 +214,9 @@ def test_after_training_nothing_of_it_changes_any_more(stage: Stage, setting: st
     moved = {name for name, t in made.tensors().items() if not torch.equal(t, start.tensors()[name])}
     assert {name.partition(".")[0] for name in moved} == {"split", "defense"}
     x = made.data.private.x
-    sent = victim.release(made, made.data.private, Stream(1))["smashed"]
-    asked = victim.send(made, x, x)
-    victim.utility(made)
+    sent = channel.release(made, made.data.private, Stream(1))["smashed"]
+    asked = channel.send(made, x, x)
+    utility.on_test(made)
     with torch.no_grad():
         assert torch.allclose(sent, made.split.bottom(x)[0], atol=1e-6)  # z itself
     assert torch.equal(sent, asked)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak import detection, victim
+from splitleak import channel, detection, victim
 from splitleak.attacks import fsha
 from splitleak.attacks.fsha import Spy
 from splitleak.contract import BadInput, Grant, Step, Task, View
@@ -153,7 +153,7 @@ def test_nothing_fake_in_release_queries_log_or_utility(attempt: Try) -> None:
 def test_a_null_channel_gets_no_fake_batches(attempt: Try) -> None:
     tried = attempt(lambda view: [None for _ in view.steps] and None, "STEPS", null=True, **SIGNALS, defense=GUARD)
     null = tried.victim.live
-    assert isinstance(null, victim.NullChannel)
+    assert isinstance(null, channel.NullChannel)
     assert isinstance(null.live, Guard)
     assert not null.live.training
     assert null.live.batch(torch.rand(2, 3), torch.tensor([0, 1]))[1].tolist() == [0, 1]

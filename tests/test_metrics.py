@@ -429,7 +429,7 @@ def test_a_record_tells_them_beside_the_first(
 def test_the_constant_mask_is_no_worse_than_any_other_cut_of_the_mean_and_beats_one_half_where_masks_vary() -> None:
     generator = torch.Generator().manual_seed(3)
     masks = (torch.rand(40, 1, 6, 6, generator=generator) < 0.4).float()  # no pixel that most masks hold
-    best = metrics.constant_mask(masks)
+    best = Task("mask", 1).constant(masks)
 
     def fits(mask: torch.Tensor) -> float:
         return float(metrics.overlaps(mask.double().expand_as(masks), masks, best).mine.mean())
