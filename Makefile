@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run test quick-test lint types bench kill-test reference detectors clean
+.PHONY: run test quick-test lint types bench kill-test reference reference-images detectors clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
@@ -41,6 +41,14 @@ reference: $(MADE)
 	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
 	$(BIN)/python -m splitleak.published runs/reference results/reference/ecg_published_figures.csv
 	$(BIN)/python -m splitleak.figures results/reference
+
+# The same of images, on real X-rays and digits: the presets for two cores.
+IMAGES = resnet_cuts_small resnet_clients_small unet_cuts_small threats_small proxy_sweep
+reference-images: $(MADE)
+	set -e; for matrix in $(IMAGES); do \
+	    $(BIN)/splitleak run $$matrix --out runs/reference; \
+	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
+	done
 
 # True and false positives of the hijack detectors, and what the attacker had when it was seen.
 detectors: $(MADE)
