@@ -50,6 +50,7 @@ def test_noise_tells_nothing_of_an_image(stage: Stage, name: str, defense: str) 
     assert advantage(scene, null=defense == "none") <= 0.02
 
 
+@pytest.mark.slow
 def test_masks_are_read_off_what_a_client_sends_that_keeps_them(stage: Stage) -> None:
     many = MASKS | {"dataset": {"name": "toy_images", "n": 600}}
     scene = stage(attack=READING | {"steps": 300}, **many, evaluate={"targets": 50})
@@ -137,6 +138,7 @@ def test_images_are_asked_anew_only_as_long_as_the_answers_change(noise: float, 
     assert view.n == asked
 
 
+@pytest.mark.slow
 def test_a_black_background_does_not_swallow_what_is_in_front_of_it() -> None:
     x = torch.zeros(64, 1, 8, 8)
     x[torch.arange(64), 0, torch.arange(64) % 8, torch.arange(64) // 8] = 1.0  # one bright point each

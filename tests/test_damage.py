@@ -135,7 +135,7 @@ def told_of(path: Path) -> str:
         return str(json.loads(file.metadata()["facts"])["victim"]["defense"]["name"])
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_damaged_judge_is_named_set_aside_and_trained_again(done: Any, main: Any, workers: str) -> None:
     next(done.out.glob("records/*.json")).unlink()
     judge = next(done.out.glob("victims/judge-*"))

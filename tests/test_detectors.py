@@ -237,6 +237,7 @@ def test_fsha_without_the_new_fields_answers_every_step(run: Run, monkeypatch: p
     assert not {"step.top", "step.labels"} & set(record["read"])
 
 
+@pytest.mark.slow
 def test_the_spy_knows_false_labels_and_leaves_them_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[tuple[bool, bool]] = []
     told: list[bool] = []

@@ -183,6 +183,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_attack_and_matrix_of_contributing_run_as_printed(lab: Any, main: Any) -> None:
     lab.write("linear.py", blocks("python")[0])
     lab.write("mine.toml", blocks("toml")[0])
