@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from splitleak import matrix, plugins, threats
 from splitleak.errors import BadInput
+from splitleak.plugin import defaults
 from splitleak.store import write
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _first_line(cls: type[Any]) -> str:
 
 
 def _fields(cls: type[Any]) -> str:
-    told = [f.name if f.default is dataclasses.MISSING else f"{f.name}={f.default}" for f in dataclasses.fields(cls)]
+    usual = defaults(cls)
+    told = [f"{f.name}={usual[f.name]}" if f.name in usual else f.name for f in dataclasses.fields(cls)]
     return ", ".join(told)
 
 
