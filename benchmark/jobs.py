@@ -21,6 +21,7 @@ from splitleak.contract import Data, Goal
 from splitleak.division import divide
 from splitleak.errors import Diverged
 from splitleak.evaluate import evaluate
+from splitleak.halfway import Halfway
 from splitleak.scene import Scene
 from splitleak.seeds import order_seed
 from splitleak.store import Store
@@ -55,8 +56,9 @@ class Worker:
         data = self.data(cell)
         made = victim.fresh(cell, data, self.base)
         facts: dict[str, Any] = {"victim": cell.victim(), "made_by": victim.made_by(cell, data, self.base)}
+        halfway = Halfway(self.store, cell.victim_key, facts["made_by"])
         try:
-            facts |= victim.train(made)
+            facts |= victim.train(made, halfway)
             facts |= utility.facts(made)
             up, down = channel.wire_bytes(made)
             facts |= {
@@ -70,6 +72,7 @@ class Worker:
         except SystemExit as error:  # a plug-in's; it must not end the run
             raise RuntimeError(f"SystemExit: {error}") from error
         self.store.write_victim(cell.victim_key, {} if "diverged" in facts else made.tensors(), facts)
+        halfway.done()
 
     def run_cell(self, cell: Cell) -> str:
         """Run a cell and write its record, whatever happens; returns the status."""

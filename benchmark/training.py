@@ -105,7 +105,7 @@ class Training:
         self, split: Split, private: Records, task: Task, live: Hooks, settings: Train, clients: Clients, seed: int
     ) -> None:
         self.split, self.task, self.live, self.settings, self.clients = split, task, live, settings, clients
-        self.steps_done, self.detected_at = 0, -1
+        self.epochs_done, self.steps_done, self.detected_at = 0, 0, -1
         self.losses: list[float] = []  # the task's: the mean of each whole epoch
         parts = divide(private, clients, task, seed)
         splits = [split] if clients.n == 1 else [_client_copy(split) for _ in parts]
@@ -135,12 +135,11 @@ class Training:
         self, grants: Grant, read: set[str], endless: bool = False, after_epoch: Callable[[], None] | None = None
     ) -> Iterator[Step]:
         """Train for `epochs`, or until nobody pulls any more; a defence that raises Detected ends it."""
-        epoch = 0
         self._mode(training=True)
         try:
-            while endless or epoch < self.settings.epochs:
-                yield from self._epoch(epoch, grants, read)
-                epoch += 1
+            while endless or self.epochs_done < self.settings.epochs:
+                yield from self._epoch(self.epochs_done, grants, read)
+                self.epochs_done += 1
                 if after_epoch:
                     self.gather()
                     after_epoch()
@@ -264,7 +263,8 @@ def _client_copy(split: Split) -> Split:
     return Split(copy.deepcopy(split.bottom), split.top, copy.deepcopy(split.head))
 
 
-def _client_tensors(split: Split) -> dict[str, Tensor]:
+def client_tensors(split: Split) -> dict[str, Tensor]:
+    """Weights and buffers on the client's side, by their names in the split."""
     parts = {"bottom": split.bottom} | ({} if split.head is None else {"head": split.head})
     return {f"{name}.{key}": t for name, part in parts.items() for key, t in part.state_dict().items()}
 
@@ -273,7 +273,7 @@ def _client_tensors(split: Split) -> dict[str, Tensor]:
 def load_client(to: Split, source: Split) -> None:
     """Hand one client's weights and buffers to another, in place, so that optimisers keep their hold."""
     if to is not source:
-        for mine, theirs in zip(_client_tensors(to).values(), _client_tensors(source).values(), strict=True):
+        for mine, theirs in zip(client_tensors(to).values(), client_tensors(source).values(), strict=True):
             mine.copy_(theirs)
 
 
@@ -281,8 +281,8 @@ def load_client(to: Split, source: Split) -> None:
 def average(to: list[Split], splits: list[Split], sizes: list[int]) -> None:
     """Give the clients in `to` the mean of all clients' weights and buffers, weighted by their records."""
     share = [size / sum(sizes) for size in sizes]
-    theirs = [list(_client_tensors(split).values()) for split in splits]
-    ours = [list(_client_tensors(split).values()) for split in to]
+    theirs = [list(client_tensors(split).values()) for split in splits]
+    ours = [list(client_tensors(split).values()) for split in to]
     for index, copies in enumerate(zip(*theirs, strict=True)):
         mean = torch.stack([w * t.double() for w, t in zip(share, copies, strict=True)]).sum(0)
         for tensors in ours:

@@ -18,6 +18,7 @@ from splitleak.cell import Cell
 from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Protocol
 from splitleak.datasets.check import sound
 from splitleak.errors import BadInput, Diverged
+from splitleak.halfway import Halfway
 from splitleak.nouns import Objective
 from splitleak.seeds import Stream, axis_seed, order_seed
 from splitleak.split import Split
@@ -99,8 +100,11 @@ def training(victim: Victim) -> Training:
     )  # fmt: skip
 
 
-def train(victim: Victim) -> dict[str, Any]:
-    """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection."""
+def train(victim: Victim, halfway: Halfway | None = None) -> dict[str, Any]:
+    """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection.
+
+    With `halfway` it goes on from where a killed one stood, if nothing but the network has a state.
+    """
     start, detected = time.perf_counter(), -1
     told: dict[str, Any] = {}
     curve: list[float] = []
@@ -115,6 +119,10 @@ def train(victim: Victim) -> dict[str, Any]:
         else:
             running = training(victim)
             parties = running.parties
+            if halfway and victim.live is victim.defense:
+                halfway.resume(running, curve)
+                start -= halfway.spent
+                note = partial(_after_epoch, note, halfway, running, curve)
             for _ in running.steps(Grant(0), set(), after_epoch=note):
                 pass
             steps, detected = running.steps_done, running.detected_at
@@ -124,6 +132,12 @@ def train(victim: Victim) -> dict[str, Any]:
     facts: dict[str, Any] = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
     facts |= told | ({"utility_curve": curve} if curve else {})
     return facts | ({"utility_clients": utility.by_client(victim, parties)} if len(parties) > 1 else {})
+
+
+def _after_epoch(note: Callable[[], None] | None, halfway: Halfway, running: Training, curve: list[float]) -> None:
+    if note:
+        note()
+    halfway.keep(running, curve)
 
 
 def _learning(victim: Victim, losses: list[float]) -> dict[str, Any]:
