@@ -10,13 +10,7 @@ the pilot is trained first and stands still, under noise that keeps its code apa
 dense, its loss the paper's logistic form with a gradient penalty around zero, its rate falling in the last part.
 The pilot of images is a fresh copy of the client's network (`copy`; the paper's is one of its own): a code that this
 very kind of network can make has few wrong matches, where another kind's let the client settle on a permuted one
-(digits behind a LeNet, 750 steps: advantage .69 against -.6).
-
-preset = "published" is the paper's own game: pilot and inverse of strided and transposed convolutions, learning beside
-it from 1e-5; a critic of six residual blocks, Wasserstein's distance with a penalty of 500 on its slope's distance
-from 1, at 1e-4. By its multiply-adds that critic takes seconds an iteration on one core (not timed); the
-client's own rate in the paper is 1e-5, which is `[train]`'s to set. It has its own `pilot`, `noise`, `lr`, `penalty`
-and `calm`.
+(digits behind a LeNet, 750 steps: advantage .69 against -.6). The paper's own game is the file `fsha_published`.
 
 Against clients that look out for it: `start` answers honestly at first; `spy` is SplitSpy (Fu et al., NDSS 2023,
 "Focusing on Pinocchio's Nose", against SplitGuard): the server's own part, which goes on learning the task, knows
@@ -27,15 +21,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak import nets
-from splitleak.contract import Attack, BadInput, Goal, Grant, Step, Task, View, later
-from splitleak.pieces import decode
+from splitleak.contract import Attack, Goal, Grant, Step, Task, View, later
+from splitleak.pieces import decode, slope_between
 
 
 @dataclass(frozen=True)
@@ -54,74 +47,45 @@ class FSHA(Attack):
     curve: int = 500  # steps between two points of the curve in the record
     start: int = 0  # first steps that are answered honestly, while the critic learns; paper: 0
     spy: bool = False  # answer batches with false labels honestly; paper: no
-    preset: Literal["light", "published"] = later("light")
     copy: bool = later(True)  # of images: the pilot is made like the client; paper: no
-
-    def __post_init__(self) -> None:
-        if self.preset == "published":
-            for name in ("pilot", "noise", "lr", "penalty", "calm"):
-                if getattr(self, name) != getattr(FSHA, name):
-                    raise BadInput(f"attack 'fsha': {name} is for preset = 'light'; 'published' has the paper's own")
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
         hijack = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
-        hijack |= Grant.ARCHITECTURE if self.copy and self.preset == "light" else Grant(0)
+        hijack |= Grant.ARCHITECTURE if self.copy else Grant(0)
         return hijack | Grant.TOP | Grant.LABELS if self.spy else hijack
 
     def run(self, view: View) -> Tensor:
-        game: Game = Published(view, self.width) if self.preset == "published" else Light(self, view)
+        coded, inverse = self.train_pilot(view, view.aux)  # (M, *cut)
+        critic = nets.critic(view.cut_shape, self.width).to(coded.device)
+        optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
         spy = Spy(view.task) if self.spy else None
         for i, step in enumerate(view.steps):
             if i % self.curve == 0:
-                view.log(i, lambda z: decode(game.inverse, z))
+                view.log(i, lambda z: decode(inverse, z))
             if i == self.iterations:
                 break
-            g = game.play(step.smashed, 1 - i / self.iterations)
+            z, rate = step.smashed, min(1.0, (1 - i / self.iterations) / self.calm)  # (B, *cut)
+            optimizer.param_groups[0]["lr"] = self.lr * rate
+            self.train_critic(critic, optimizer, coded[torch.randint(len(coded), (len(z),), device=z.device)], z)
             fake = spy is not None and spy.sees_false_labels(step)
             if i >= self.start and not fake:
-                step.reply(g)
-        return decode(game.inverse, view.smashed)
-
-
-class Game(Protocol):
-    """What is played against the client, a move for each of its batches."""
-
-    inverse: nn.Module  # (B, *cut) -> (B, *in)
-
-    def play(self, z: Tensor, left: float) -> Tensor:
-        """Learn from what the client sent (B, *cut) and return the gradient to send back; `left` goes from 1 to 0."""
-
-
-class Light:
-    """A pilot that stands still, and a dense critic."""
-
-    def __init__(self, attack: FSHA, view: View) -> None:
-        self.attack = attack
-        self.coded, self.inverse = self.train_pilot(view, view.aux)  # (M, *cut)
-        self.critic = nets.critic(view.cut_shape, attack.width).to(self.coded.device)
-        self.optimizer = torch.optim.Adam(self.critic.parameters(), attack.lr, betas=(0.5, 0.99), fused=True)
-
-    def play(self, z: Tensor, left: float) -> Tensor:
-        rate = min(1.0, left / self.attack.calm)
-        self.optimizer.param_groups[0]["lr"] = self.attack.lr * rate
-        self.train_critic(self.coded[torch.randint(len(self.coded), (len(z),), device=z.device)], z)
-        return rate**2 * hijack(self.critic, z)
+                step.reply(rate**2 * hijack(critic, z))
+        return decode(inverse, view.smashed)
 
     def train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
         """Code auxiliary records and decode them again; returns their code and the decoder."""
-        attack, span = self.attack, view.in_range
-        pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, attack.width, depth=0), nn.LeakyReLU(0.01))
-        if attack.copy and len(view.in_shape) == 3:
+        pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
+        if self.copy and len(view.in_shape) == 3:
             pilot = nn.Sequential(view.fresh_bottom())
-        inverse = nets.decoder(view.cut_shape, view.in_shape, span, attack.width)
+        inverse = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width)
         both = nn.ModuleList([pilot, inverse]).to(aux.device)
         optimizer = torch.optim.Adam(both.parameters(), fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, attack.pilot)
-        for _ in range(attack.pilot):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, self.pilot)
+        for _ in range(self.pilot):
             x = aux[torch.randint(len(aux), (32,), device=aux.device)]  # (B, *in)
             code = pilot(x)
-            blurred = code + attack.noise * code.detach().std() * torch.randn_like(code)
+            blurred = code + self.noise * code.detach().std() * torch.randn_like(code)
             loss = F.mse_loss(inverse(blurred), x)
             optimizer.zero_grad()
             loss.backward()
@@ -131,55 +95,21 @@ class Light:
         with torch.no_grad():
             return torch.cat([pilot(x) for x in aux.split(256)]), inverse
 
-    def train_critic(self, ours: Tensor, theirs: Tensor) -> None:
+    def train_critic(self, critic: nn.Module, optimizer: torch.optim.Optimizer, ours: Tensor, theirs: Tensor) -> None:
         """One step at telling the pilot's activations from the client's, flat in between."""
-        slope = slope_between(self.critic, ours, theirs)
-        loss = F.softplus(-self.critic(ours)).mean() + F.softplus(self.critic(theirs)).mean()
-        loss = loss + self.attack.penalty * slope.square().sum(1).mean()
-        self.optimizer.zero_grad()
+        slope = slope_between(critic, ours, theirs)
+        loss = F.softplus(-critic(ours)).mean() + F.softplus(critic(theirs)).mean()
+        loss = loss + self.penalty * slope.square().sum(1).mean()
+        optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
+        optimizer.step()
 
 
-class Published:
-    """The paper's networks, scaled to the cut, and its Wasserstein critic."""
-
-    def __init__(self, view: View, width: int) -> None:
-        if len(view.in_shape) != 3 or len(view.cut_shape) != 3:
-            raise BadInput(f"attack 'fsha': preset = 'published' is for images and cuts (channels, height, width), "
-                           f"not {view.in_shape} and {view.cut_shape}: take 'light'")  # fmt: skip
-        self.aux = view.aux
-        self.pilot, self.inverse = nets.strided_pilot(view.in_shape, view.cut_shape, view.in_range, width)
-        self.critic = nets.residual_critic(view.cut_shape, 4 * width)
-        for network in (self.pilot, self.inverse, self.critic):
-            network.to(self.aux.device)
-        self.coding = torch.optim.Adam([*self.pilot.parameters(), *self.inverse.parameters()], 1e-5)
-        self.judging = torch.optim.Adam(self.critic.parameters(), 1e-4)
-
-    def play(self, z: Tensor, left: float) -> Tensor:
-        x = self.aux[torch.randint(len(self.aux), (len(z),), device=z.device)]  # (B, *in)
-        code = self.pilot(x)
-        step_down(self.coding, F.mse_loss(self.inverse(code), x))
-        theirs = z.clone().requires_grad_()
-        (g,) = torch.autograd.grad(-self.critic(theirs).mean(), theirs)
-        ours = code.detach()
-        excess = slope_between(self.critic, ours, z).norm(dim=1) - 1
-        step_down(self.judging, self.critic(z).mean() - self.critic(ours).mean() + 500 * excess.square().mean())
-        return g
-
-
-def step_down(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def slope_between(critic: nn.Module, ours: Tensor, theirs: Tensor) -> Tensor:
-    """The critic's gradient at a random point between each pair: (B, D)."""
-    share = torch.rand(len(ours), *[1] * (ours.ndim - 1), device=ours.device)
-    between = (share * ours + (1 - share) * theirs).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return slope.flatten(1)
+def hijack(critic: nn.Module, z: Tensor) -> Tensor:
+    """The gradient that makes z look like the pilot's to the critic, a mean over the batch as honest ones are."""
+    z = z.requires_grad_()
+    (g,) = torch.autograd.grad(F.softplus(-critic(z)).mean(), z)
+    return g
 
 
 class Spy:
@@ -196,10 +126,3 @@ class Spy:
         recent = torch.tensor(self.losses, dtype=torch.float64)
         usual = recent.median()
         return bool(recent[-1] > usual + 3 * (recent - usual).abs().median())
-
-
-def hijack(critic: nn.Module, z: Tensor) -> Tensor:
-    """The gradient that makes z look like the pilot's to the critic, a mean over the batch as honest ones are."""
-    z = z.requires_grad_()
-    (g,) = torch.autograd.grad(F.softplus(-critic(z)).mean(), z)
-    return g

@@ -74,3 +74,11 @@ def discrepancy(a: Tensor, b: Tensor) -> Tensor:
     scale = squared.detach().sum() / (len(both) * (len(both) - 1))
     kernel = sum((torch.exp(-squared / (scale * 2.0**k)) for k in range(-3, 2)), torch.zeros_like(squared))
     return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+
+
+def slope_between(critic: nn.Module, ours: Tensor, theirs: Tensor) -> Tensor:
+    """The critic's gradient at a random point between each pair: (B, D)."""
+    share = torch.rand(len(ours), *[1] * (ours.ndim - 1), device=ours.device)
+    between = (share * ours + (1 - share) * theirs).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return slope.flatten(1)

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from splitleak import matrix, nets, plugins
-from splitleak.attacks import adra, fsha
+from splitleak.attacks import adra
 from splitleak.attacks.inverse_network import InverseNetwork
 from splitleak.contract import BadInput, Grant
 from splitleak.evaluate import Attempt
 from splitleak.pieces import lessons
 from splitleak.scene import Scene
+from splitleak.view import Step
 
 Stage = Callable[..., Scene]
 OPEN = {"name": "toy_chain", "identity": True}  # a client that changes nothing, cut behind it
@@ -167,32 +168,30 @@ def test_every_decoder_makes_an_image_of_any_cut(cut: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("cut", CUTS[:-1], ids=str)
-def test_the_published_hijack_plays_on_any_cut_of_images(cut: tuple[int, ...]) -> None:
-    class Seen:
-        in_shape, cut_shape, in_range, aux = (1, 64, 64), cut, (0.0, 1.0), torch.rand(4, 1, 64, 64)
-
-    game = fsha.Published(Seen(), 4)  # type: ignore[arg-type]
-    before = [p.clone() for p in game.critic.parameters()]
-    g = game.play(torch.randn(4, *cut), 1.0)
-    assert g.shape == (4, *cut)
-    assert g.isfinite().all()
-    assert g.abs().sum() > 0
-    assert any(not torch.equal(p, was) for p, was in zip(game.critic.parameters(), before, strict=True))
-    guess = game.inverse(torch.randn(4, *cut))
+def test_the_published_networks_fit_any_cut_of_images(cut: tuple[int, ...]) -> None:
+    pilot, inverse = nets.strided_pilot((1, 64, 64), cut, (0.0, 1.0), 4)
+    code = pilot(torch.rand(4, 1, 64, 64))
+    assert code.shape == (4, *cut)
+    guess = inverse(code)
     assert guess.shape == (4, 1, 64, 64)
     assert 0 <= guess.min() <= guess.max() <= 1
-    assert sum(isinstance(m, nets._Block) for m in game.critic) == 6
+    critic = nets.residual_critic(cut, 16)
+    assert critic(code).shape == (4, 1)
+    assert sum(isinstance(m, nets._Block) for m in critic) == 6
 
 
-def test_the_published_preset_runs_in_a_cell_and_keeps_its_own_numbers(stage: Stage) -> None:
-    attack = {"name": "fsha", "preset": "published", "iterations": 4, "width": 4, "curve": 2}
+def test_the_published_hijack_answers_every_step_but_the_last(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Tensor] = []
+    reply = Step.reply
+    monkeypatch.setattr(Step, "reply", lambda step, g: (answers.append(g), reply(step, g))[1])
+    attack = {"name": "fsha_published", "iterations": 4, "width": 4, "curve": 2}
     tried = Attempt(stage(attack=attack, **IMAGES, evaluate={"targets": 20}))
     assert tried.run()[0].shape == (20, 1, 8, 8)
     assert [point["step"] for point in tried.curve] == [0, 2, 4]
-    with pytest.raises(BadInput, match="penalty is for preset = 'light'"):
-        plugins.make("attack", {"name": "fsha", "preset": "published", "penalty": 3.0}, Path())
+    assert len(answers) == 4
+    assert all(g.isfinite().all() and g.abs().sum() > 0 for g in answers)
     flat = stage(attack=attack, dataset="toy_flat", model="toy_chain", evaluate={"targets": 20})
-    with pytest.raises(BadInput, match="'published' is for images"):
+    with pytest.raises(BadInput, match="it is for images"):
         Attempt(flat).run()
 
 
