@@ -9,10 +9,10 @@ values (N, D): against a client that keeps its labels, by one who has labelled r
 own part's features beside z: they are what the labels were learned from.
 
 He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 5 (black-box). New
-here: the schedule, the choice of a moment on held-out auxiliary records, and, where z is small, a dense decoder
-averaged with the convolutional one: it gathers what noise has spread over far positions. Sizes: S is near the paper's,
-transposed convolutions alone; L and XL have 4 and 8 residual blocks with batch norm and all channels on every level,
-XL being like res_normN8C64 of Li et al., "ResSFL", CVPR 2022.
+here: the schedule, the choice of a moment on held-out auxiliary records, and, where z and records are small, a dense
+decoder averaged with the convolutional one: it gathers what noise has spread over far positions. Sizes: S is near the
+paper's, transposed convolutions alone; L and XL have 4 and 8 residual blocks with batch norm and all channels on every
+level, XL being like res_normN8C64 of Li et al., "ResSFL", CVPR 2022.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from splitleak import nets
 from splitleak.contract import Attack, BadInput, Goal, Grant, Shape, View, later
 from splitleak.pieces import decode, lessons
 
-LARGE = 4096  # values of a record, an image of 64x64
+LARGE = 4096  # values of a record, an image of 64x64: its steps are dear, and a dense decoder learns it by heart
 BLOCKS = {"M": 2, "L": 4, "XL": 8}  # residual blocks at the cut
 
 
 @dataclass(frozen=True)
 class InverseNetwork(Attack):
-    steps: int = 2600  # a quarter of them for records of 4096 values and more, whose steps are dear; paper: 50 epochs
+    steps: int = 2600  # a quarter of them for large records; paper: 50 epochs
     batch: int = 32  # paper: 32
     lr: float = 3e-3  # the peak of one cycle; paper: 1e-3, halved every 10 epochs
     width: int = 64  # channels of the decoders
-    dense: int = 16384  # largest z and record, in elements, for which there is a dense decoder too; paper: none
+    dense: int = 16384  # largest z, in elements, for which small records have a dense decoder too; paper: none
     checks: int = 20  # moments to choose from
     size: Literal["S", "M", "L", "XL"] = later("M")  # of the decoder
     goal: Goal = later(Goal.INPUTS)  # or labels
@@ -99,7 +99,7 @@ class InverseNetwork(Attack):
             return nets.light_decoder(cut_shape, wanted, span, self.width)
         cut, flat, inner = prod(cut_shape), prod(wanted), None if len(wanted) == 3 else span
         parts = [nets.decoder(cut_shape, wanted, inner, self.width, BLOCKS[self.size], full=self.size != "M")]
-        if max(cut, flat) <= self.dense:
+        if max(cut, flat) <= self.dense and flat < LARGE:
             dense = nets.decoder((cut,), (flat,), inner, self.width)
             parts.append(nn.Sequential(nn.Flatten(), dense, nn.Unflatten(1, wanted)))
         return _Mean(parts) if span is None or span is inner else nn.Sequential(_Mean(parts), nets.Clamped(*span))
