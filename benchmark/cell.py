@@ -14,6 +14,7 @@ SCHEMA = 1
 Spec = dict[str, Any]  # {"name": ..., parameter: value}
 LATER = (
     ("train", "loss", "own"),
+    ("train", "flip", "none"),
     ("clients", "skew", None),
 )  # younger than schema 1: not said where they are as before
 VICTIM = ("dataset", "model", "cut", "protocol", "clients", "defense", "seed", "train")

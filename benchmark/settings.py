@@ -24,6 +24,7 @@ class Train:
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     schedule: Literal["constant", "cosine"] = "constant"
     loss: Objective = "own"  # of masks also dice, bce, bce_dice
+    flip: Literal["none", "horizontal", "both"] = "none"  # mirror images at random, and masks with them
     curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
 
 

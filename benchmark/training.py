@@ -83,7 +83,7 @@ class Party:
         self.number, self.split, self.records = number, split, records
         self.optimizers: list[torch.optim.Optimizer] = []
         self.order = torch.Generator().manual_seed(seed + number)
-        self.batch_size = settings.batch_size
+        self.batch_size, self.flip = settings.batch_size, settings.flip
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch over its records, in an order that depends on the seed alone.
@@ -95,7 +95,16 @@ class Party:
         if len(parts) > 1 and len(parts[-1]) == 1:
             parts[-2:] = [torch.cat(parts[-2:])]
         for index in parts:
-            yield self.records.x[index], self.records.y[index]
+            yield mirrored(self.records.x[index], self.records.y[index], self.flip, self.order)
+
+
+def mirrored(x: Tensor, y: Tensor, how: str, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each image (B, C, H, W) left to right with probability 1/2, with "both" upside down too; masks likewise."""
+    for axis in {"none": (), "horizontal": (3,), "both": (3, 2)}[how]:
+        turned = (torch.rand(len(x), generator=draw) < 0.5).to(x.device).view(-1, 1, 1, 1)
+        x = torch.where(turned, x.flip(axis), x)
+        y = torch.where(turned, y.flip(axis), y) if y.ndim == 4 else y
+    return x, y
 
 
 class Training:

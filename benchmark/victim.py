@@ -190,6 +190,8 @@ def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
         data = dataset.load()
         for name in ("private", "aux", "test"):
             sound(getattr(data, name), data.task, f"{who}: {name} part")
+        if cell.train.flip != "none" and len(data.in_shape) != 3:
+            raise BadInput(f"[train] flip is for images, and the records of {who} have shape {data.in_shape}")
         return with_loss(data, cell.train.loss, who).to(device)
     except BadInput:
         raise
