@@ -35,6 +35,7 @@ CORE = (
     "seeds",
     "resnet",
 )  # files that decide what is learned
+LEARNED = ("steps", "seconds_train", "detected_at", "loss_curve", "loss_constant", "collapsed_at", "utility_curve")
 
 
 @dataclass
@@ -132,6 +133,14 @@ def train(victim: Victim, halfway: Halfway | None = None) -> dict[str, Any]:
     facts: dict[str, Any] = {"steps": steps, "seconds_train": time.perf_counter() - start, "detected_at": detected}
     facts |= told | ({"utility_curve": curve} if curve else {})
     return facts | ({"utility_clients": utility.by_client(victim, parties)} if len(parties) > 1 else {})
+
+
+@torch.no_grad()
+def copy_weights(to: Split, source: Split) -> None:
+    """All that a trained network learned, cut elsewhere: the parts differ, their order does not."""
+    for mine, theirs in zip(to.state_dict().values(), source.state_dict().values(), strict=True):
+        mine.copy_(theirs)
+    to.eval()
 
 
 def _after_epoch(note: Callable[[], None] | None, halfway: Halfway, running: Training, curve: list[float]) -> None:

@@ -1,0 +1,79 @@
+"""Where a network is cut does not change what it learns undefended: one training serves all cuts, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from splitleak import matrix, victim
+from splitleak.jobs import Worker
+
+from .conftest import TOYS, toy_matrix
+
+CLASSES = {"name": "cxr_synthetic", "n": 60, "size": 32, "task": "classes"}
+NETWORKS = {
+    "signals": {"dataset": "toy_flat"},
+    "resnet18": {"dataset": CLASSES, "model": "resnet18"},
+    "lenet": {"dataset": CLASSES, "model": "lenet"},
+    "unet": {
+        "dataset": {"name": "cxr_synthetic", "n": 60, "size": 32}, "model": {"name": "unet", "levels": 3, "width": 4},
+        "protocol": "u_shape",
+    },
+}  # fmt: skip
+LATER = {
+    "a defence": {"defense": {"name": "laplace_range", "epsilon": 5.0}},
+    "two clients": {"clients": {"n": 2}},
+}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The cuts that were really trained."""
+    cuts: list[int] = []
+    train = victim.train
+    monkeypatch.setattr(victim, "train", lambda made, halfway: (cuts.append(made.cell.cut), train(made, halfway))[1])
+    return cuts
+
+
+def make(folder: Path, cuts: list[int], **given: Any) -> list[tuple[dict[str, torch.Tensor], dict[str, Any]]]:
+    """The kept victims of these cuts, made one after the other in one folder."""
+    worker, found = Worker(folder, TOYS, "cpu"), []
+    for cut in cuts:
+        cell = replace(matrix.read(toy_matrix(**given, attack="blind"), TOYS).cells[0], cut=cut)
+        worker.make_victim(cell)
+        kept = worker.store.victim(cell.victim_key)
+        assert kept is not None
+        found.append(kept)
+    return found
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_training_serves_all_cuts(tmp_path: Path, trained: list[int], name: str) -> None:
+    cuts = [1, 2]
+    first, taken = make(tmp_path / "both", cuts, **NETWORKS[name])
+    assert trained == [1]
+    own = make(tmp_path / "alone", [2], **NETWORKS[name])[0]
+    assert trained == [1, 2]
+    assert taken[1]["fingerprint"] == own[1]["fingerprint"]
+    for told in ("utility", "steps", "loss_curve", "bytes_up", "bytes_down"):
+        assert taken[1][told] == own[1][told], told
+    assert first[1]["utility"] == own[1]["utility"]
+
+
+@pytest.mark.parametrize("more", LATER.values(), ids=LATER.keys())
+def test_a_defence_and_several_clients_are_trained_at_every_cut(tmp_path: Path, trained: list[int], more: Any) -> None:
+    make(tmp_path, [1, 2], **NETWORKS["lenet"], **more)
+    assert trained == [1, 2]
+
+
+def test_a_kept_one_of_other_records_or_source_is_not_taken(
+    tmp_path: Path, trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, [1], **NETWORKS["lenet"])
+    monkeypatch.setattr(victim, "made_by", lambda cell, data, base: {"data": "others"})
+    make(tmp_path, [2], **NETWORKS["lenet"])
+    assert trained == [1, 2]
