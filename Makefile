@@ -43,11 +43,12 @@ reference: $(MADE)
 	$(BIN)/python -m splitleak.figures results/reference
 
 # The same of images, on real X-rays and digits: the presets for two cores.
-IMAGES = resnet_cuts_small resnet_clients_small unet_cuts_small threats_small proxy_sweep
+IMAGES = resnet_cuts_small resnet_clients_small unet_cuts_small threats_small proxy_sweep utility_images
 reference-images: $(MADE)
 	set -e; for matrix in $(IMAGES); do \
 	    $(BIN)/splitleak run $$matrix --out runs/reference; \
 	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
+	    $(BIN)/python -m splitleak.intervals $$matrix runs/reference results/reference/$${matrix}_intervals.csv; \
 	done
 
 # True and false positives of the hijack detectors, and what the attacker had when it was seen.

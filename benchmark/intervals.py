@@ -23,10 +23,10 @@ TOLD = ("dataset", "model", "cut", "clients", "defense", "goal", "attack")  # of
 
 
 def measures(record: Record) -> dict[str, float]:
-    """What was measured of the victim (with each client's own utility as its least) and of the guess."""
+    """What was measured of the victim (of several clients also the least) and of the guess."""
     found = {"utility": record["utility"]} | (record.get("utility_also") or {})
-    if record.get("utility_clients"):
-        found["utility_worst_client"] = min(record["utility_clients"])
+    own = [client["utility"] for client in record.get("utility_clients") or () if client["utility"] is not None]
+    found |= {"utility_worst_client": min(own)} if own else {}
     return found | {name: value for name, value in record["metrics"].items() if isinstance(value, float)}
 
 
