@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from splitleak.contract import Protocol
-from splitleak.settings import Clients, Evaluate, Train
+from splitleak.settings import Clients, Evaluate, Federated, Train
 
 SCHEMA = 1
 Spec = dict[str, Any]  # {"name": ..., parameter: value}
@@ -17,7 +17,7 @@ LATER = (
     ("train", "flip", "none"),
     ("clients", "skew", None),
 )  # younger than schema 1: not said where they are as before
-VICTIM = ("dataset", "model", "cut", "protocol", "clients", "defense", "seed", "train")
+VICTIM = ("dataset", "model", "cut", "protocol", "federated", "clients", "defense", "seed", "train")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Cell:
     model: Spec = field(default_factory=dict)
     cut: int | None = None
     protocol: Protocol = "vanilla"
+    federated: Federated | None = None  # of protocol `fedavg`
     clients: Clients = field(default_factory=Clients)
     defense: Spec = field(default_factory=dict)
     seed: int = 0
@@ -48,6 +49,8 @@ class Cell:
         for part, name, usual in LATER:
             if whole[part][name] == usual:
                 del whole[part][name]
+        if self.federated is None:
+            del whole["federated"]
         return {"schema": SCHEMA} | whole
 
     @property
@@ -58,7 +61,7 @@ class Cell:
         """What decides a victim's weights; of an attack only one that tampers counts."""
         whole = self.resolved()
         names = (*VICTIM, "threat", "aux", "attack") if attacked else VICTIM
-        return {"schema": SCHEMA} | {name: whole[name] for name in names}
+        return {"schema": SCHEMA} | {name: whole[name] for name in names if name in whole}
 
     @property
     def victim_key(self) -> str:

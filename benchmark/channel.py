@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from splitleak.contract import Hooks, Parameters, Records
 from splitleak.seeds import Stream
+from splitleak.settings import Federated
 from splitleak.split import Split
 from splitleak.training import exchange
+from splitleak.view import Update
 
 if TYPE_CHECKING:
     from splitleak.victim import Victim
@@ -53,15 +56,38 @@ def filled(n: int, size: int) -> Iterator[tuple[Tensor, int]]:
 
 
 def wire_bytes(victim: Victim) -> tuple[int, int]:
-    """Bytes up and down for one record in training, from the shapes of what crosses."""
+    """Bytes up and down for one record, each time that it is trained on, from the shapes of what crosses."""
     if victim.protocol == "central":
         return 0, 0
+    if victim.protocol == "fedavg":
+        return federated_bytes(victim)
     batch = victim.data.private.take(torch.arange(2))
     with Stream(0):
         wire = exchange(copy.deepcopy(victim.split), victim.live, victim.data.task, batch.x, batch.y).wire
     size = {name: t[0].numel() * t.element_size() for name, t in wire.items()}
     up = sum(size.get(name, 0) for name in ("smashed", "labels", "gradient_features"))
     return up, sum(size.get(name, 0) for name in ("gradient", "features"))
+
+
+def federated_bytes(victim: Victim) -> tuple[int, int]:
+    """All weights each way for each client and round, shared out over the records that it trains on for them."""
+    asked, train, n = cast(Federated, victim.cell.federated), victim.cell.train, len(victim.data.private)
+    size = sum(t.numel() * t.element_size() for t in victim.split.state_dict().values() if t.is_floating_point())
+    clients = victim.cell.clients.n
+    if asked.local_steps is None:
+        used = n * asked.local_epochs
+    else:
+        used = clients * asked.local_steps * (asked.batch_size or train.batch_size)
+    return round(size * clients / used), round(size * clients / used)
+
+
+def emptied(update: Update) -> Update:
+    """The same update without information: every tensor's change as noise of its own size."""
+    after = {}
+    for name, was in update.before.items():
+        moved = update.after[name] - was
+        after[name] = was + moved.square().mean().sqrt() * torch.randn_like(moved)
+    return replace(update, after=after)
 
 
 class NullChannel(Hooks):

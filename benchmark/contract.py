@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,12 @@ from splitleak.errors import BadGuess, BadInput, Detected, Diverged, NotGranted
 from splitleak.nouns import Data, Goal, Grant, Parameters, Privacy, Protocol, Records, Shape, Task
 from splitleak.plugin import Plugin, later
 from splitleak.split import Bottom, Head, Split
-from splitleak.view import Step, View
+from splitleak.view import Step, Update, View
 
 __all__ = [
     "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Goal", "Grant",
     "Head", "Hooks", "Model", "NotGranted", "Parameters", "Plugin", "Privacy", "Protocol", "Records", "Shape", "Split",
-    "Step", "Task", "View", "later",
+    "Step", "Task", "Update", "View", "later",
 ]  # fmt: skip
 
 
@@ -91,6 +92,8 @@ class Defense(Plugin, Hooks):
     """A defence's frozen configuration. Without learned parts or state it is its own live form."""
 
     shows_all = True
+    protocols: ClassVar[tuple[Protocol, ...]] = ("central", "vanilla", "u_shape")  # where it does anything
+    sums: ClassVar[bool] = False  # under `fedavg`: the server learns the mean of the updates, and no client's own
 
     def shape(self, split: Split) -> Split:
         """Change the network before training (a bottleneck, a quantiser)."""
@@ -102,6 +105,14 @@ class Defense(Plugin, Hooks):
         `split` knows its in_shape, cut_shape and out_shape, and the in_range of the records.
         """
         return self
+
+    def strategy(self, base: Any, clients: int) -> Any:
+        """Under `fedavg`: Flower's strategy with this defence around it; `clients` take part in each round."""
+        return base
+
+    def mods(self) -> list[Any]:
+        """Under `fedavg`: Flower's modifiers around the client's app, the first outermost."""
+        return []
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy | None:
         """The guarantee after a record was sent `releases` times; None: it makes no such claim.

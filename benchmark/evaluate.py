@@ -20,7 +20,7 @@ from splitleak.scene import Scene, unique
 from splitleak.seeds import Stream, axis_seed, seed_for
 from splitleak.split import SmashedOnly
 from splitleak.training import Training
-from splitleak.view import Facts, Guesser, Step, View
+from splitleak.view import Facts, Guesser, Step, Update, View
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Attempt:
         self.victim = victim.fresh(cell, data, self.scene.base)
         if not self.on_line:
             self.victim.load(self.scene.kept[0])
-        if self.null:
+        if self.null and not self.victim.whole:
             with Stream(axis_seed("null channel", cell)):  # the defence draws noise to be measured
                 self.victim.live = NullChannel(self.victim.live, self.victim.split, data.aux.x[:256])
         self.stream = Stream(axis_seed("training", cell))
@@ -102,7 +102,7 @@ class Attempt:
     def _view(self) -> View:
         scene, data, cell = self.scene, self.scene.data, self.scene.cell
         in_cut, out = self.victim.split.shapes(data.in_shape)
-        cut = () if cell.protocol == "central" else in_cut
+        cut = () if self.victim.whole else in_cut
         facts = Facts(
             data.in_shape, data.in_range, cut, out if cell.protocol == "u_shape" else None, data.task,
             cell.train.batch_size, len(scene.targets),
@@ -116,6 +116,7 @@ class Attempt:
             "top": lambda: self._part("top"),
             "bottom": lambda: SmashedOnly(self._part("bottom")),
             "fresh_bottom": self._fresh_bottom,
+            "fresh_model": self._fresh_model,
             "query": lambda: self._query,
             "aux": lambda: scene.aux.x,
             "aux_labels": lambda: scene.aux.y,
@@ -123,6 +124,8 @@ class Attempt:
             "defense": lambda: plugins.make("defense", cell.defense, scene.base),
             "log": lambda: self._log,
         }
+        if cell.protocol == "fedavg":
+            sources["updates"] = self._updates
         if self.on_line:
             sources["steps"] = lambda: self.running or iter(())  # over, once anything after training was read
         if scene.aux.property is not None:
@@ -139,6 +142,25 @@ class Attempt:
         model = cast(Model, plugins.make("model", cell.model, self.scene.base))
         split = model.split(data.in_shape, data.task, cast(int, cell.cut), cell.protocol)
         return SmashedOnly(self.victim.defense.shape(split).bottom.to(data.private.x.device))
+
+    def _fresh_model(self) -> nn.Module:
+        """As `_fresh_bottom`, of a network in one piece."""
+        cell, data = self.scene.cell, self.scene.data
+        model = cast(Model, plugins.make("model", cell.model, self.scene.base))
+        cut = model.cuts("u_shape" if model.u_shaped else "vanilla")[0]
+        return model.split(data.in_shape, data.task, cut, cell.protocol).to(data.private.x.device)
+
+    def _updates(self) -> list[Update]:
+        """What was sent, by doing it all again: to the last bit the same, or the record would be of another victim."""
+        scene, again = self.scene, victim.fresh(self.scene.cell, self.scene.data, self.scene.base)
+        group = cast(Tensor, scene.group)
+        wanted = {sender: torch.nonzero(group == k).flatten() for k, sender in enumerate(scene.senders)}
+        running = victim.federation(again)
+        with Stream(axis_seed("training", scene.cell)), torch.enable_grad():
+            running.run(lambda: None, wanted)
+        if again.fingerprint() != scene.kept[1]["fingerprint"]:
+            raise RuntimeError("the federation did not repeat itself: its victim differs from the one that is kept")
+        return [channel.emptied(update) for update in running.updates] if self.null else running.updates
 
     def _query(self, x: Tensor) -> Tensor:
         self.settle()

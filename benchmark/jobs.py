@@ -78,7 +78,7 @@ class Worker:
     def _of_another_cut(self, made: Victim, made_by: dict[str, str]) -> dict[str, Any] | None:
         """Undefended, a lone client's split learns the same bits wherever it is cut: take them from a kept one."""
         cell = made.cell
-        if cell.defense["name"] != "none" or cell.clients.n > 1 or cell.protocol == "central":
+        if cell.defense["name"] != "none" or cell.clients.n > 1 or made.whole:
             return None
         model = cast(Model, plugins.make("model", cell.model, self.base))
         for cut in model.cuts(cell.protocol):
@@ -176,7 +176,10 @@ def _privacy(made: Victim) -> dict[str, Any]:
     train, data = made.cell.train, made.data
     parts = divide(data.private, made.cell.clients, data.task, order_seed(made.cell))
     counts = {ceil(len(part) / train.batch_size) for part in parts}
-    promises = [made.defense.privacy(train.epochs + 1, batches) for batches in counts]
+    releases = train.epochs + 1
+    if made.cell.federated is not None:
+        counts, releases = {1}, made.cell.federated.rounds
+    promises = [made.defense.privacy(releases, batches) for batches in counts]
     promise = max((p for p in promises if p), key=lambda p: p.epsilon, default=None)
     if promise is None or made.protocol == "central":  # a network that was never cut is trained without a defence
         return {}

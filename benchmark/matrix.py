@@ -7,17 +7,20 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from splitleak import plugins, threats
 from splitleak.cell import Cell, Spec
-from splitleak.contract import Attack, Goal, Grant, Model, Protocol
+from splitleak.contract import Attack, Defense, Goal, Grant, Model, Protocol
 from splitleak.errors import BadInput, NotAtHand
-from splitleak.settings import Clients, Evaluate, Train
+from splitleak.nouns import WHOLE
+from splitleak.settings import Clients, Evaluate, Federated, Train
 
 AXES = ("dataset", "model", "cut", "protocol", "clients", "threat", "aux", "defense", "attack", "seed")
 SECTIONS = ("matrix", "train", "evaluate")
+FEDERATED = ("rounds", "local_epochs", "local_steps", "strategy", "fraction", "proximal_mu", "server_lr")  # in [train]
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,13 @@ def _unfolded(raw: dict[str, Any], who: str, base: Path) -> Matrix:
         if not isinstance(raw[section], dict) and not (section == "matrix" and _is_blocks(raw[section])):
             raise BadInput(f"{who}: '{section}' must be a section, [{section}]")
     blocks = raw.get("matrix", {})
-    train = plugins.checked(Train, raw.get("train", {}), f"{who}: [train]")
+    given = raw.get("train", {})
+    asked = {name: given[name] for name in FEDERATED if name in given}
+    own = {name: value for name, value in given.items() if name not in asked}
+    train = plugins.checked(Train, own, f"{who}: [train]")
+    federated = plugins.checked(Federated, asked, f"{who}: [train]")
     evaluate = plugins.checked(Evaluate, raw.get("evaluate", {}), f"{who}: [evaluate]")
-    blank = Cell(train=train, evaluate=evaluate)
+    blank = Cell(train=train, evaluate=evaluate, federated=federated)
     cells: list[Cell] = []
     notes: list[str] = []
     for block in blocks if isinstance(blocks, list) else [blocks]:
@@ -125,11 +132,15 @@ def _unfold(axis: str, values: list[Any], who: str) -> list[Any]:
     legal = {"protocol": get_args(Protocol), "threat": tuple(threats.THREATS)}.get(axis)
     if legal:
         for value in values:
-            if value is not None and value not in legal:
+            name = value.get("name") if axis == "protocol" and isinstance(value, dict) else value
+            if name is not None and name not in legal:
                 raise BadInput(
-                    f"{who}: no {axis} '{value}'{plugins.did_you_mean(str(value), legal)} ({axis}s: {', '.join(legal)})"
+                    f"{who}: no {axis} '{name}'{plugins.did_you_mean(str(name), legal)} ({axis}s: {', '.join(legal)})"
                 )
-        return values
+        if axis == "threat":
+            return values
+        named = [value if isinstance(value, dict) else {"name": value} for value in values]
+        return [point for table in named for point in _table_points(table, axis, who)]
     if axis == "clients":
         values = [{"n": value} if type(value) is int else value for value in values]
     tables = [{"name": value} if isinstance(value, str) else value for value in values]
@@ -159,7 +170,7 @@ def _points(axes: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
 def _cells(blank: Cell, point: dict[str, Any], axes: dict[str, list[Any]], base: Path) -> Iterator[Cell]:
     """The attacks on one victim, under one or more threats; the control `blind` beside each pair that occurs."""
     victim = _victim(blank, point, base)
-    victim = replace(victim, null=point["seed"] == axes["seed"][0])
+    victim = replace(victim, null=point["seed"] == axes["seed"][0], skip=_idle(victim, base))
     grants = _aux_grants(victim.aux)
     cells: list[Cell] = []
     blind: list[Spec] = []
@@ -184,24 +195,38 @@ def _aimed(victim: Cell, attack: Attack, spec: Spec, threat: str | None, aux: Gr
     if threat is None:
         threat = threats.first_legal(protocol, goal, attack.needs, aux) or "oracle"
     why = threats.objection(threat, protocol, goal, attack.needs, aux)
+    why = victim.skip or why
     return replace(victim, attack=spec, goal=goal.value, threat=threat, skip=why, tampers=Grant.TAMPER in attack.needs)
+
+
+def _idle(victim: Cell, base: Path) -> str | None:
+    """Why a defence would do nothing here: its row would show a protection that is none."""
+    defense = cast(Defense, plugins.make("defense", victim.defense, base))
+    if victim.protocol in defense.protocols:
+        return None
+    return f"defense '{defense}' does nothing under protocol '{victim.protocol}' ({', '.join(defense.protocols)})"
 
 
 def _victim(blank: Cell, point: dict[str, Any], base: Path) -> Cell:
     """A cell with all but the attack: plug-ins checked, their defaults filled in, the cut legal."""
     model = cast(Model, plugins.make("model", point["model"], base))
-    protocol = cast(Protocol, point["protocol"] or ("u_shape" if model.u_shaped else "vanilla"))
+    named = point["protocol"]["name"]
+    protocol = cast(Protocol, named or ("u_shape" if model.u_shaped else "vanilla"))
     cuts = model.cuts(protocol)
-    if protocol != "central" and not cuts:
-        legal = ", ".join(p for p in get_args(Protocol) if p == "central" or model.cuts(p))
+    if protocol not in WHOLE and not cuts:
+        legal = ", ".join(p for p in get_args(Protocol) if p in WHOLE or model.cuts(p))
         raise BadInput(f"model '{model}' cannot be cut under protocol '{protocol}' (legal protocols: {legal})")
-    cut = None if protocol == "central" else cuts[0] if point["cut"] is None else point["cut"]
+    cut = None if protocol in WHOLE else cuts[0] if point["cut"] is None else point["cut"]
     if cut is not None and cut not in cuts:
         legal = ", ".join(str(c) for c in sorted(cuts)) or "none"
         raise BadInput(f"model '{model}' cannot be cut at {cut} under protocol '{protocol}' (legal cuts: {legal})")
     clients = plugins.checked(Clients, point["clients"], "axis 'clients'")
     if clients.n == 1:
         clients = replace(clients, skew=None)  # one client holds everything: the same cell
+    federated = _federated(blank, point["protocol"])
+    if federated is not None:
+        clients = replace(clients, mode="parallel" if clients.n > 1 else "sequential")
+        blank = replace(blank, train=replace(blank.train, epochs=1))  # rounds count
     return replace(
         blank,
         dataset=_resolved("dataset", point, base),
@@ -209,10 +234,26 @@ def _victim(blank: Cell, point: dict[str, Any], base: Path) -> Cell:
         defense=_resolved("defense", point, base),
         cut=cut,
         protocol=protocol,
+        federated=federated,
         clients=clients,
         aux=_aux(point["aux"], base),
         seed=point["seed"],
     )
+
+
+def _federated(blank: Cell, given: Spec) -> Federated | None:
+    """What a table on the protocol axis says, over what `[train]` says for all."""
+    own = {key: value for key, value in given.items() if key != "name"}
+    if given["name"] != "fedavg":
+        if own:
+            raise BadInput(f"axis 'protocol': '{given['name']}' takes no {', '.join(own)} (fedavg does)")
+        return None
+    if find_spec("flwr") is None:
+        raise BadInput("protocol 'fedavg' is run by Flower, which is not installed: pip install 'splitleak[fed]'")
+    said = plugins.checked(Federated, own, "protocol 'fedavg'")
+    if "local_epochs" in own and "local_steps" not in own:
+        own["local_steps"] = None
+    return replace(cast(Federated, blank.federated), **{name: getattr(said, name) for name in own})
 
 
 def _resolved(kind: plugins.Kind, point: dict[str, Any], base: Path) -> Spec:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 Parameters = Iterable[nn.Parameter]
-Protocol = Literal["central", "vanilla", "u_shape"]
+Protocol = Literal["central", "vanilla", "u_shape", "fedavg"]
+WHOLE = ("central", "fedavg")  # protocols without a cut: the network stays in one piece
 Objective = Literal["own", "bce", "dice", "bce_dice"]  # the loss that trains; a kind's own, or one for masks
 
 

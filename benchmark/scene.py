@@ -33,6 +33,30 @@ def targets_of(cell: Cell, data: Data, goal: Goal) -> tuple[Records, Tensor]:
     return chosen, torch.full((len(chosen),), float(cell.evaluate.whose == "train"))
 
 
+def sent_together(cell: Cell, private: Records, sent: list[Any]) -> tuple[Records, Tensor, list[tuple[int, int]]]:
+    """Under `fedavg`: the records of the first updates, for each the update that it is in, and what these are.
+
+    Every record once; of the last update as many as there is room for. A target's place among those of its update is
+    drawn: nothing tells which guess is whose, so a guess is a set and is matched within the update.
+    """
+    generator = torch.Generator().manual_seed(axis_seed("targets", cell) % 2**62)
+    places: list[Tensor] = []
+    group: list[int] = []
+    senders: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    ids = private.id.tolist()
+    for number, client, rows in sent:
+        fresh = list({ids[row]: row for row in rows if ids[row] not in seen}.values())
+        fresh = fresh[: cell.evaluate.targets - len(group)]
+        if not fresh:
+            continue
+        seen |= {ids[row] for row in fresh}
+        places.append(torch.tensor(fresh)[torch.randperm(len(fresh), generator=generator)])
+        group += [len(senders)] * len(fresh)
+        senders.append((number, client))
+    return private.take(torch.cat(places).to(private.x.device)), torch.tensor(group), senders
+
+
 def aux_of(cell: Cell, data: Data, targets: Records, base: Path) -> Records:
     """The attacker's own records: no target is among them, and no patient of one where patients are kept apart."""
     aux = data.aux
@@ -76,6 +100,9 @@ def join(*parts: Records) -> Records:
     return Records(x, y, ids, whole("group"), whole("property"))
 
 
+SETS = (Goal.INPUTS, Goal.LABELS)  # what an update tells of its records, it tells in no order
+
+
 @dataclass
 class Scene:
     """All that a cell's attack and its null twin share: records, question, grants."""
@@ -95,7 +122,12 @@ class Scene:
         self.grants = threats.granted(self.cell.threat, self.cell.protocol, self.goal, grants)
         if self.cell.evaluate.whose == "test" and self.goal is not Goal.MEMBERSHIP:
             self.grants &= ~(Grant.GRADIENT | Grant.LABELS)  # nothing comes back for records that train nobody
-        self.targets, self.member = targets_of(self.cell, self.data, self.goal)
+        self.group: Tensor | None = None
+        if self.cell.protocol == "fedavg" and self.goal in SETS and self.cell.evaluate.whose == "train":
+            self.targets, self.group, self.senders = sent_together(self.cell, self.data.private, self.kept[1]["sent"])
+            self.member = torch.ones(len(self.targets))
+        else:
+            self.targets, self.member = targets_of(self.cell, self.data, self.goal)
         self.aux = aux_of(self.cell, self.data, self.targets, self.base)
 
     @cached_property
@@ -136,4 +168,7 @@ class Scene:
         mine = self.data.aux.take((~torch.isin(self.data.aux.id, self.targets.id)).nonzero().flatten())
         floor = floor_of(mine, self.targets, self.data.task, Grant.LABELS in self.grants)
         counted_at = counted.nonzero().flatten()
-        return Question(self.goal, self.data.task, self.data.in_range, self.targets, truth, floor, counted_at)
+        asked = Question(
+            self.goal, self.data.task, self.data.in_range, self.targets, truth, floor, counted_at, self.group
+        )
+        return asked.against_lots(mine, axis_seed("lots", self.cell)) if self.group is not None else asked

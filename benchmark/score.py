@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from splitleak import metrics
@@ -37,6 +38,7 @@ class Question:
     truth: Tensor
     floor: Floor
     counted: Tensor  # positions of the targets that count: hints do not
+    group: Tensor | None = None  # (N,) of targets that were sent together: there a guess is a set
 
     def check(self, guess: Any, who: str) -> Tensor:
         """The guess on the CPU, or BadGuess: who, what is wrong, what is legal."""
@@ -57,7 +59,34 @@ class Question:
                     f"{who}: guess ranges from {found}, goal {self.goal.name} wants {low:g} to {high:g}: clamp it"
                 )
             checked = checked.clamp(low, high)
-        return checked
+        return checked if self.group is None else self.matched(checked)
+
+    def matched(self, guess: Tensor) -> Tensor:
+        """The guess with its members in the order in which they fit best, within each group (Kuhn 1955)."""
+        found, group = guess.clone(), cast(Tensor, self.group)
+        for members in (torch.nonzero(group == k).flatten() for k in range(int(group.max()) + 1)):
+            mine, true = guess[members], self.truth[members]
+            if self.goal is Goal.INPUTS:
+                cost = torch.cdist(true.flatten(1), mine.flatten(1)).square()
+            else:
+                cost = -mine.log_softmax(1)[:, true].T
+            found[members] = mine[torch.from_numpy(linear_sum_assignment(cost.numpy())[1])]
+        return found
+
+    def against_lots(self, aux: Records, seed: int) -> Question:
+        """With the better of two blind floors: sets drawn from the auxiliary records may fit better than their mean.
+
+        They do where many records were sent together: of a thousand heartbeats some look like each of a thousand
+        others, whoever drew them.
+        """
+        if self.goal is not Goal.INPUTS:
+            return self
+        lots = np.random.default_rng(seed).choice(len(aux), len(self.targets), replace=len(aux) < len(self.targets))
+        drawn = self.matched(aux.x[torch.from_numpy(lots).to(aux.x.device)].cpu().double())
+        fits = [(self.truth - guess).square().mean() for guess in (self.floor.inputs, drawn)]
+        if fits[0] <= fits[1]:
+            return self
+        return replace(self, floor=Floor(drawn, self.floor.label, "auxiliary records"))
 
     def score(self, guess: Tensor) -> dict[str, float]:
         """All metrics of a checked guess."""

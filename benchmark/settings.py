@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -26,6 +26,37 @@ class Train:
     loss: Objective = "own"  # of masks also dice, bce, bce_dice
     flip: Literal["none", "horizontal", "both"] = "none"  # mirror images at random, and masks with them
     curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
+
+
+@dataclass(frozen=True)
+class Federated:
+    """The protocol `fedavg`: what Flower's strategy asks of the clients each round, and what it makes of the answers.
+
+    `[train]` gives rounds, local_epochs, local_steps and strategy for all, a table on the protocol axis for one point.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    rounds: Positive = 5
+    local_epochs: Positive = 3  # of each client's own records, in each round
+    local_steps: Positive | None = None  # so many batches a round, in place of epochs
+    batch_size: Positive | None = None  # of the clients; None is `[train]`'s
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the clients that take part in a round
+    proximal_mu: Annotated[float, Field(ge=0)] = 0.1  # of fedprox: the pull back to the round's first weights
+    server_lr: Annotated[float, Field(gt=0)] = 0.01  # of fedadam
+
+    def __str__(self) -> str:
+        """`fedavg(rounds=5, local_epochs=3)`: what was chosen, and how long it trains in any case."""
+        long = "local_epochs" if self.local_steps is None else "local_steps"
+        usual = {f.name: f.default for f in fields(self)}
+        own = {"fedprox": ("proximal_mu",), "fedadam": ("server_lr",)}.get(self.strategy, ())
+        always = ("rounds", long, *(["strategy", *own] if own else []))
+        chosen = [n for n, d in usual.items() if n in always or (getattr(self, n) != d and n != "local_epochs")]
+        return f"fedavg({', '.join(f'{n}={_short(getattr(self, n))}' for n in chosen)})"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from splitleak import __version__, plugins, threats
 from splitleak.errors import BadInput
-from splitleak.settings import Clients
+from splitleak.nouns import Grant
+from splitleak.settings import Clients, Federated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,9 +51,18 @@ def address(record: Record) -> tuple[Any, ...]:
     cell, labels = record["cell"], record["labels"]
     settings = tuple(sorted(cell["train"].items())), tuple(sorted(cell["evaluate"].items()))
     return (
-        labels["dataset"], labels["model"], cell["cut"], cell["protocol"], str(Clients(**cell["clients"])),
+        labels["dataset"], labels["model"], cell["cut"], protocol_label(cell), str(Clients(**cell["clients"])),
         cell["threat"], aux_label(cell["aux"]), labels["defense"], cell["goal"], labels["attack"], settings,
     )  # fmt: skip
+
+
+def protocol_label(cell: dict[str, Any]) -> str:
+    return str(Federated(**cell["federated"])) if "federated" in cell else str(cell["protocol"])
+
+
+def granted(key: tuple[Any, ...]) -> Grant:
+    """What a row's threat holds under its protocol."""
+    return threats.THREATS[key[5]].on(key[3].partition("(")[0])
 
 
 def aux_label(aux: dict[str, Any]) -> str:
@@ -118,12 +128,12 @@ class Table:
 
         Never below 0: whoever does worse with an attack guesses blindly.
         """
-        mine = threats.THREATS[key[5]].on(key[3])
+        mine = granted(key)
         rivals = [
             mean(_strength(r) for r in self.done(other))
             for other in self.groups
             if (other[:5], other[6:9], other[10]) == (key[:5], key[6:9], key[10])
-            and not threats.THREATS[other[5]].on(other[3]) & ~mine
+            and not granted(other) & ~mine
             and not other[9].startswith("blind") and self.done(other) and self.works(other) and not self.failed(other)
         ]  # fmt: skip
         return max(0.0, *rivals) if rivals else None

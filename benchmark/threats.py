@@ -8,6 +8,7 @@ from splitleak.nouns import Goal, Grant, Protocol
 
 WIRE = Grant.SMASHED | Grant.GRADIENT | Grant.LABELS
 HONEST = WIRE | Grant.TOP | Grant.STEPS | Grant.ARCHITECTURE | Grant.HINTS
+FEDERAL = Grant.UPDATES | Grant.ARCHITECTURE  # what there is to see of a federation
 DATA = Grant.AUX | Grant.AUX_LABELS  # not a threat's but the `aux` axis's to give
 EVERYTHING = ~Grant(0)
 
@@ -22,13 +23,15 @@ class Threat:
     name: str
     side: str
     grants: Grant
-    protocols: tuple[Protocol, ...] = ("central", "vanilla", "u_shape")
+    protocols: tuple[Protocol, ...] = ("vanilla", "u_shape")
 
     def on(self, protocol: str) -> Grant:
         """What it has under this protocol, its knowledge of the defence (Kerckhoffs) included."""
         grants = self.grants
-        if protocol not in self.protocols or protocol == "central":
-            return Grant(0)  # a whole model sends nothing
+        if protocol not in self.protocols:
+            return Grant(0)  # `central`: a whole model sends nothing
+        if protocol == "fedavg":
+            return grants & FEDERAL | Grant.DEFENSE
         if protocol != "vanilla":
             grants &= ~Grant.LABELS
         return (grants | Grant.DEFENSE) & ~(DATA | Grant.UPDATES)
@@ -48,8 +51,8 @@ THREATS = {
             Grant.INPUTS | Grant.SMASHED | Grant.GRADIENT | Grant.BOTTOM | Grant.STEPS | Grant.HINTS,
             ("vanilla",),
         ),
-        Threat("fed_server", "server of a federation", Grant.UPDATES | Grant.ARCHITECTURE, ()),
-        Threat("oracle", "nobody real: upper bounds", EVERYTHING),
+        Threat("fed_server", "server of a federation", FEDERAL, ("fedavg",)),
+        Threat("oracle", "nobody real: upper bounds", EVERYTHING, ("vanilla", "u_shape", "fedavg")),
     )
 }
 

@@ -27,7 +27,7 @@ def predict(victim: Victim, split: Split, x: Tensor) -> Tensor:
     with Stream(axis_seed("utility", victim.cell)), torch.no_grad():
         for index, n in filled(len(x), victim.cell.train.batch_size):
             z, kept = split.bottom(x[index])
-            out = split.top(z if victim.protocol == "central" else victim.live.smash(z))
+            out = split.top(z if victim.whole else victim.live.smash(z))
             parts.append((out if split.head is None else split.head(out, kept))[:n])
     return torch.cat(parts)
 

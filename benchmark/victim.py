@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,15 @@ from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Prot
 from splitleak.datasets.check import sound
 from splitleak.errors import BadInput, Diverged
 from splitleak.halfway import Halfway
-from splitleak.nouns import Objective
+from splitleak.nouns import WHOLE, Objective
 from splitleak.seeds import Stream, axis_seed, order_seed
+from splitleak.settings import Federated
 from splitleak.split import Split
 from splitleak.store import fingerprint
 from splitleak.training import Party, Training, train_whole
+
+if TYPE_CHECKING:
+    from splitleak.federation import Federation
 
 CORE = (
     "training",
@@ -51,6 +55,11 @@ class Victim:
     @property
     def protocol(self) -> Protocol:
         return self.cell.protocol
+
+    @property
+    def whole(self) -> bool:
+        """Never cut: nothing crosses for a single record."""
+        return self.cell.protocol in WHOLE
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned: the split's and, if it has any, the live defence's."""
@@ -81,7 +90,7 @@ def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hoo
     """An untrained victim: its weights depend on dataset, model and seed, never on the defence or the cut."""
     model = cast(Model, plugins.make("model", cell.model, base))
     defense = cast(Defense, plugins.make("defense", cell.defense, base))
-    cut = model.cuts("u_shape" if model.u_shaped else "vanilla")[0] if cell.cut is None else cell.cut
+    cut = model.cuts("u_shape" if model.u_shaped else "vanilla")[0] if cell.cut is None else cell.cut  # of WHOLE: any
     with Stream(axis_seed("init", cell)):
         split = model.split(data.in_shape, data.task, cut, cell.protocol)
         split = defense.shape(split).to(data.private.x.device).measure(data.in_shape, data.in_range)
@@ -101,6 +110,17 @@ def training(victim: Victim) -> Training:
     )  # fmt: skip
 
 
+def federation(victim: Victim) -> Federation:
+    from splitleak.federation import Federation  # takes Flower, an extra
+
+    cell, data = victim.cell, victim.data
+    asked = cast(Federated, cell.federated)
+    return Federation(
+        victim.split, data.private, data.task, victim.live, victim.defense, cell.train, asked, cell.clients,
+        order_seed(cell),
+    )  # fmt: skip
+
+
 def train(victim: Victim, halfway: Halfway | None = None) -> dict[str, Any]:
     """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection.
 
@@ -112,7 +132,12 @@ def train(victim: Victim, halfway: Halfway | None = None) -> dict[str, Any]:
     parties: list[Party] = []
     note = partial(_note_utility, victim, curve) if victim.cell.train.curve else None
     with Stream(axis_seed("training", victim.cell)):
-        if victim.protocol == "central":
+        if victim.protocol == "fedavg":
+            rounds = federation(victim)
+            rounds.run(partial(_note_utility, victim, curve))
+            steps, parties = rounds.steps_done, [*rounds.parties]
+            told = {"sent": rounds.sent}
+        elif victim.protocol == "central":
             steps = train_whole(
                 victim.split, victim.data.private, victim.data.task, victim.cell.train,
                 order_seed(victim.cell), note,
@@ -180,6 +205,8 @@ def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
     weights = cell.model.get("weights")  # a file that the network starts from; where it is missing, `fresh` says so
     if weights and Path(weights).is_file():
         core["weights"] = plugins.hash_of(Path(weights))
+    if cell.protocol == "fedavg":
+        core["federation"] = plugins.hash_of(here / "federation.py")
     return own | core | {"data": data_digest(data), "torch": torch.__version__, "device": data.private.x.device.type}
 
 

@@ -34,6 +34,27 @@ class Facts:
     targets: int
 
 
+@dataclass(frozen=True)
+class Update:
+    """What the server of a federation got from one client in one round, defence applied, and what it had asked for.
+
+    before, after: weights by name. client is -1 where the clients' own updates stay hidden and these are their mean's.
+    n: records in it, `local_steps` batches of `batch_size`. targets: where in the guess those of them go that are asked
+    for, in an order that tells nothing: a guess is matched with them afterwards.
+    """
+
+    round: int
+    client: int
+    n: int
+    before: dict[str, Tensor]
+    after: dict[str, Tensor]
+    lr: float
+    local_steps: int
+    batch_size: int
+    optimizer: str
+    targets: Tensor  # (n of them,) positions
+
+
 class Gate:
     """Hands out copies of what was granted and remembers what was read."""
 
@@ -155,6 +176,17 @@ class View(Gate):
         """The defence's algorithm and parameters, fresh: nothing learned, no random state."""
         found: Defense = self._read("defense", Grant.DEFENSE)
         return found
+
+    @property
+    def updates(self) -> list[Update]:
+        """Under `fedavg`: what the clients sent, a round after another, as far as targets are in it."""
+        found: list[Update] = self._read("updates", Grant.UPDATES)
+        return found
+
+    def fresh_model(self) -> nn.Module:
+        """Under `fedavg`: an untrained copy of the network that everybody trains; weights named as in updates."""
+        made: nn.Module = self._read("fresh_model", Grant.ARCHITECTURE)
+        return made
 
     @property
     def steps(self) -> Iterator[Step]:

@@ -29,6 +29,7 @@ class LabelDP(Defense):
     The key is the seed: a client in earnest keeps it secret; whoever knows it and the record knows the coin.
     """
 
+    protocols = ("central", "vanilla", "u_shape", "fedavg")
     epsilon: Annotated[float, Field(gt=0, le=100)] = 1.0  # larger, fewer labels flipped
 
     def begin(self, split: Split, seed: int) -> Hooks:

@@ -9,4 +9,6 @@ from splitleak.contract import Defense
 
 @dataclass(frozen=True)
 class NoDefense(Defense):
-    """Sends the smashed data as they are."""
+    """Sends the smashed data, or the update, as they are."""
+
+    protocols = ("central", "vanilla", "u_shape", "fedavg")

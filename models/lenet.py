@@ -1,7 +1,8 @@
 """The LeNet of the attack literature: two convolutions of 5x5 with pools, then linear layers of 120 and 84.
 
-Source: He, Zhang and Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (its MNIST victim). Cut
-k leaves the first k of the four blocks below the logits at the client.
+Source: He, Zhang and Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (its MNIST victim); the
+smooth one is the first of the name, with tanh and average pools: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998.
+Cut k leaves the first k of the four blocks below the logits at the client.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal
 
 from torch import nn
 
-from splitleak.contract import BadInput, Model, Protocol, Shape, Task
+from splitleak.contract import BadInput, Model, Protocol, Shape, Task, later
 
 LEAST = 16  # pixels: two unpadded convolutions and two pools leave one position of it
 
@@ -20,7 +21,8 @@ LEAST = 16  # pixels: two unpadded convolutions and two pools leave one position
 class LeNet(Model):
     """Images (channels, H, W) from 16x16 to K logits or values; of 28x28 z is (16, 4, 4) at cut 2."""
 
-    activation: Literal["relu", "sigmoid"] = "relu"  # published; sigmoid: gradient matching needs a smooth one
+    activation: Literal["relu", "sigmoid", "tanh"] = "relu"  # published; gradient matching needs a smooth one
+    pool: Literal["max", "average"] = later("max")  # and average pools: a maximum's slope jumps
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         if len(in_shape) != 3 or task.kind == "mask":
@@ -30,11 +32,12 @@ class LeNet(Model):
         if min(height, width) < LEAST:
             raise BadInput(f"model 'lenet': images of {height}x{width} are too small for its two convolutions and "
                            f"pools; it takes {LEAST}x{LEAST} and larger")  # fmt: skip
-        act = nn.ReLU if self.activation == "relu" else nn.Sigmoid
+        act = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[self.activation]
+        pool = nn.MaxPool2d if self.pool == "max" else nn.AvgPool2d
         left = [((size - 4) // 2 - 4) // 2 for size in (height, width)]
         return [
-            nn.Sequential(nn.Conv2d(channels, 8, 5), act(), nn.MaxPool2d(2)),
-            nn.Sequential(nn.Conv2d(8, 16, 5), act(), nn.MaxPool2d(2)),
+            nn.Sequential(nn.Conv2d(channels, 8, 5), act(), pool(2)),
+            nn.Sequential(nn.Conv2d(8, 16, 5), act(), pool(2)),
             nn.Sequential(nn.Flatten(), nn.Linear(16 * left[0] * left[1], 120), act()),
             nn.Sequential(nn.Linear(120, 84), act()),
             nn.Linear(84, task.size),

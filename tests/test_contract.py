@@ -27,6 +27,7 @@ ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
 HERE = Path.cwd()
 TINY = {"name": "ecg_synthetic", "n": 500}
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
+FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
 PROTOCOLS = ("vanilla", "u_shape")
 
 
@@ -221,6 +222,7 @@ def changes(defense: Defense) -> set[str]:
         "gradient": not torch.equal(live.gradient(g, y), g),
         "optimizer": type(live.optimizer(split, adam)) is not torch.optim.Adam,
     }
+    found["federation"] = defense.sums or bool(defense.mods()) or type(defense).strategy is not Defense.strategy
     watches = {hook for hook in ("inspect",) if getattr(type(live), hook) is not getattr(Hooks, hook)}
     return {hook for hook, does in found.items() if does} | watches
 
@@ -276,13 +278,13 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any
     signals = {"dataset": [TINY], "model": ["ecg_cnn"]}
     images = {"dataset": [{"name": "cxr_synthetic", "n": 96, "size": 32, "task": "classes"}], "model": ["lenet"]}
 
-    def attacked(axes: dict[str, Any], names: list[str], protocols: tuple[str, ...]) -> list[dict[str, Any]]:
+    def attacked(axes: dict[str, Any], names: list[str], protocols: tuple[Any, ...]) -> list[dict[str, Any]]:
         more = {"attack": [quick(name) for name in names], "protocol": list(protocols)}
         whole = {"matrix": axes | more, "train": {"epochs": 1}, "evaluate": {"targets": 64}}
         return splitleak.run(whole, tmp_path_factory.mktemp("runs"))
 
     found = []
-    for number, protocols in enumerate((PROTOCOLS, PROTOCOLS[:1])):
+    for number, protocols in enumerate((("vanilla", FEDERATED, "u_shape"), ("vanilla", FEDERATED))):
         torch.manual_seed(number)
         of_signals = attacked(signals, of("attack"), protocols)
         refused = [r for r in of_signals if "it is for images" in (r["why"] or "")]

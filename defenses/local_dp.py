@@ -1,0 +1,47 @@
+"""Each client clips its update and adds Gaussian noise before it sends: the server itself gets no more than that.
+
+Dwork and Roth, "The Algorithmic Foundations of Differential Privacy", 2014, appendix A; Flower's `LocalDpMod`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from splitleak.contract import Defense, Privacy
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class LocalDP(Defense):
+    """An update of norm at most max_norm, + N(0, s^2), s = 2 max_norm sqrt(2 ln(1.25 / delta)) / epsilon_round.
+
+    Two updates of one client differ by at most twice the norm. The formula holds for epsilon_round up to 1; above it
+    the accountant's figure, which the record has, is the one to read.
+    """
+
+    protocols = ("fedavg",)
+    epsilon_round: Positive = 1.0
+    max_norm: Positive = 1.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+
+    def mods(self) -> list[Any]:
+        from flwr.clientapp.mod import LocalDpMod
+
+        return [LocalDpMod(self.max_norm, 2 * self.max_norm, self.epsilon_round, self.delta)]
+
+    def privacy(self, releases: int, batches: int = 1) -> Privacy:
+        """Of all rounds' updates of a client, and of one's, by the accountant."""
+        return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
+
+    def epsilon(self, rounds: int) -> float:
+        from math import log, sqrt
+
+        from opacus.accountants import RDPAccountant
+
+        accountant = RDPAccountant()
+        accountant.history = [(sqrt(2 * log(1.25 / self.delta)) / self.epsilon_round, 1.0, rounds)]
+        return float(accountant.get_epsilon(self.delta)) if rounds else 0.0
