@@ -7,6 +7,7 @@ the four paced records left out. 92 samples lie on either side of the R peak, no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from splitleak.contract import Data, Dataset, Records, Task
 from splitleak.datasets.check import checked
 from splitleak.datasets.ecg import RANGE, SEED, SHARES, by_patient, records
 from splitleak.datasets.folder import Array
-from splitleak.datasets.premature import KINDS, at_hand
+from splitleak.datasets.premature import KINDS, REACH, at_hand
 from splitleak.errors import BadInput
 
 TASK = Task("classes", len(KINDS))  # N 0, V 1
@@ -39,7 +40,7 @@ class ECGPVC(Dataset):
     def load(self) -> Data:
         found = at_hand()
         who = f"dataset '{self}' ({found.file})"
-        beats = _once(records(found.arrays, found.file, TASK), who)
+        beats = _sound(records(found.arrays, found.file, TASK), found.file)
         lot = np.random.default_rng(SEED + self.draw).random(len(beats))
         part = self._by_patient(beats, who) if self.split == "patients" else _by_lot(beats.y.numpy(), lot)
         kept = (_kept(beats.y.numpy(), part == p, lot, self.n if p == 0 else self.n // 3) for p in PARTS)
@@ -53,9 +54,11 @@ class ECGPVC(Dataset):
         return by_patient(beats.group, beats.y, TASK, who, SEED + self.draw)
 
 
-def _once(beats: Records, who: str) -> Records:
+def _sound(beats: Records, file: Path) -> Records:
+    if beats.x.shape[2] != (wanted := 2 * REACH + 1):
+        raise BadInput(f"{file}: beats of {beats.x.shape[2]} samples, wanted {wanted}")
     if again := len(beats) - len(beats.id.unique()):
-        raise BadInput(f"{who}: {again} beats have the record and rpeak of another one; wanted each beat once")
+        raise BadInput(f"{file}: {again} beats have the record and rpeak of another one; wanted each beat once")
     return beats
 
 

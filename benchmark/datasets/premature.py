@@ -35,11 +35,11 @@ class Found(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def read(raw: Path, progress: bool = False) -> Beats:
+def read(folder: Path, progress: bool = False) -> Beats:
     """Every N and V beat of the records without a pacemaker."""
     records = tqdm(RECORDS, disable=not progress, unit="record", desc="beats")
-    beats = mitbih.together(mitbih.cut(raw, record, KINDS, REACH, LEAD) for record in records)
-    return mitbih.counted(beats, KINDS, COUNTS, raw)
+    beats = mitbih.together(mitbih.cut(folder, record, KINDS, REACH, LEAD) for record in records)
+    return mitbih.counted(beats, KINDS, COUNTS, folder)
 
 
 def at_hand() -> Found:
@@ -47,14 +47,14 @@ def at_hand() -> Found:
     try:
         file = find("ecg_pvc", FILE, FOLDER)
     except NotAtHand:
-        if raw := _raw():
-            return _built(raw)
+        if source := raw():
+            return _built(source)
         raise
     return Found(hdf5(file, "", ("x", "y", "record", "rpeak"), ()), file)
 
 
-def _raw() -> Path | None:
-    """A folder with all records, or else an archive."""
+def raw() -> Path | None:
+    """Where the raw records lie: a folder that holds all, or else an archive."""
     wanted = mitbih.sums(RECORDS)
     places = nearby(FOLDER)
     whole = (place / "mitdb" for place in places if all((place / "mitdb" / name).is_file() for name in wanted))
@@ -62,15 +62,15 @@ def _raw() -> Path | None:
     return next(whole, None) or next(packed, None)
 
 
-def _built(raw: Path) -> Found:
+def _built(source: Path) -> Found:
     """From raw records, once: the file stays in the user's cache folder, where it is found the next time."""
     kept = cache_folder() / FOLDER / FILE
     try:
         with TemporaryDirectory() as folder:
-            beats = read(gather(mitbih.sums(RECORDS), str(raw), Path(folder), lambda said: None))
+            beats = read(gather(mitbih.sums(RECORDS), str(source), Path(folder), lambda said: None))
     except BadInput as error:
         raise BadInput(f"dataset 'ecg_pvc': {str(error).removeprefix('--from ')}") from error
-    told = f"dataset 'ecg_pvc': built from {raw}"
+    told = f"dataset 'ecg_pvc': built from {source}"
     try:
         write(kept, mitbih.hdf5(beats, KINDS))
         told += f", kept in {kept}"
