@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 from tqdm import tqdm
 
 from splitleak import sources
 from splitleak.datasets import mitbih as database
+from splitleak.datasets import premature
 from splitleak.datasets.ecg import BEATS
 from splitleak.datasets.folder import Array, find, folders
 from splitleak.datasets.mitbih import Beats
@@ -24,7 +23,6 @@ from splitleak.sources import Say
 from splitleak.store import write
 
 URL = "https://physionet.org/files/mitdb/1.0.0"
-SUMS = Path(__file__).parent / "datasets" / "mitdb.sha256"
 RECORDS = tuple(r for r in database.ALL if r not in (102, 104, 107, 114, 217))  # paced, or lead MLII not first
 COUNTS = (71_732, 8_036, 7_231, 2_491, 6_559)  # beats of each class in RECORDS, as published
 DRAWN = (6_000, 6_000, 6_000, 2_490, 6_000)  # of them, with replacement: half to train, half to test
@@ -53,15 +51,25 @@ def _writable(path: Path) -> bool:
 def mitbih(source: str | None, out: Path, say: Say, progress: bool) -> list[str]:
     """train_ecg.hdf5 and test_ecg.hdf5 of the dataset `ecg`: Abuadbba et al., AsiaCCS 2020."""
     with alone_in(out):
-        sums = {n: d for n, d in sources.read_sums(SUMS).items() if n.partition(".")[0] in map(str, RECORDS)}
-        raw = sources.gather(sums, source or URL, out / "mitdb", say, progress)
+        raw = sources.gather(database.sums(RECORDS), source or URL, out / "mitdb", say, progress)
         beats = read(raw, progress)
         files = {part: out / f"{part}_ecg.hdf5" for part in ("train", "test")}
-        whole = {part: hdf5(beats.take(rows), part) for part, rows in zip(files, draw(beats.kind), strict=True)}
+        rows = dict(zip(files, draw(beats.kind), strict=True))
+        whole = {part: database.hdf5(beats.take(rows[part]), BEATS, f"_{part}") for part in files}
         for part, file in files.items():
             write(file, whole[part])
     drawn = f"{sum(DRAWN) // 2} drawn for each of {files['train']} and {files['test']}"
-    return [f"{len(beats.kind)} beats of {len(RECORDS)} records in {raw}; {drawn}", _advice(files["train"])]
+    return [f"{len(beats.kind)} beats of {len(RECORDS)} records in {raw}; {drawn}", _advice("ecg", files["train"])]
+
+
+def pvc(source: str | None, out: Path, say: Say, progress: bool) -> list[str]:
+    """pvc.hdf5 of the dataset `ecg_pvc`: every N and V beat of the 44 records without a pacemaker."""
+    with alone_in(out):
+        raw = sources.gather(database.sums(premature.RECORDS), source or URL, out / "mitdb", say, progress)
+        beats, file = premature.read(raw, progress), out / premature.FILE
+        write(file, database.hdf5(beats, premature.KINDS))
+    told = f"{len(beats.kind)} beats of {len(premature.RECORDS)} records in {raw}, all in {file}"
+    return [told, _advice("ecg_pvc", file)]
 
 
 def read(raw: Path, progress: bool = False) -> Beats:
@@ -70,13 +78,7 @@ def read(raw: Path, progress: bool = False) -> Beats:
     for record in tqdm(RECORDS, disable=not progress, unit="record", desc="beats"):
         beats = database.cut(raw, record, BEATS)
         parts.append(beats._replace(x=database.smooth(beats.x).astype(np.float32)))
-    beats = database.together(parts)
-    counts = np.bincount(beats.kind, minlength=len(BEATS))
-    if tuple(counts) != COUNTS:
-        had = ", ".join(f"{kind} {n}" for kind, n in zip(BEATS, counts, strict=True))
-        wanted = ", ".join(f"{kind} {n}" for kind, n in zip(BEATS, COUNTS, strict=True))
-        raise BadInput(f"{raw}: {len(beats.kind)} beats ({had}), wanted {sum(COUNTS)} ({wanted})")
-    return beats
+    return database.counted(database.together(parts), BEATS, COUNTS, raw)
 
 
 def draw(kind: Array) -> tuple[Array, Array]:
@@ -94,22 +96,7 @@ def draw(kind: Array) -> tuple[Array, Array]:
     return train, test[order]
 
 
-def hdf5(beats: Beats, part: str) -> bytes:
-    """The file that the dataset `ecg` reads."""
-    packed = {"compression": "gzip", "compression_opts": 9}
-    file = io.BytesIO()
-    with h5py.File(file, "w") as opened:
-        opened.attrs["source"] = "MIT-BIH Arrhythmia Database v1.0.0 (PhysioNet), ODC-By 1.0"
-        opened.attrs["labels"] = " ".join(f"{k}={kind}" for k, kind in enumerate(BEATS))
-        x = beats.x[:, None].astype(np.float32)  # (n, 1, 128)
-        opened.create_dataset(f"x_{part}", data=x, chunks=(min(1024, len(x)), *x.shape[1:]), shuffle=True, **packed)
-        opened.create_dataset(f"y_{part}", data=beats.kind.astype(np.int64), **packed)
-        opened.create_dataset(f"record_{part}", data=beats.record.astype(np.int16), **packed)
-        opened.create_dataset(f"rpeak_{part}", data=beats.rpeak.astype(np.int32), shuffle=True, **packed)
-    return file.getvalue()
-
-
-def _advice(file: Path) -> str:
+def _advice(dataset: str, file: Path) -> str:
     """Does the dataset find the file, and what to set if not."""
     folder = file.parent.parent if file.parent.name == "ecg" else file.parent
     setting = f"SPLITLEAK_DATA={shlex.quote(str(folder))}"
@@ -118,8 +105,8 @@ def _advice(file: Path) -> str:
     except NotAtHand:
         found = False
     if found:
-        return f"the dataset 'ecg' finds them from here; from elsewhere: export {setting}"
-    return f"for the dataset 'ecg' to find them: export {setting}"
+        return f"the dataset '{dataset}' finds them from here; from elsewhere: export {setting}"
+    return f"for the dataset '{dataset}' to find them: export {setting}"
 
 
-RECIPES: dict[str, Callable[[str | None, Path, Say, bool], list[str]]] = {"mitbih": mitbih}
+RECIPES: dict[str, Callable[[str | None, Path, Say, bool], list[str]]] = {"mitbih": mitbih, "pvc": pvc}

@@ -66,7 +66,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_record(folder, record)
     lines = [f"{sha256(published(f)).hexdigest()}  {f.name}\n" for f in sorted(folder.iterdir())]
     (tmp_path / "sums").write_text("".join(["# two records\n", *lines]))
-    monkeypatch.setattr(fetch, "SUMS", tmp_path / "sums")
+    monkeypatch.setattr(mitbih, "SUMS", tmp_path / "sums")
     monkeypatch.setattr(fetch, "RECORDS", (900, 901))
     monkeypatch.setattr(fetch, "COUNTS", (2, 4, 4, 4, 4))
     monkeypatch.setattr(fetch, "DRAWN", (60, 60, 60, 24, 60))
@@ -172,7 +172,7 @@ def test_the_draw_is_with_replacement_and_its_halves_overlap_as_published() -> N
 def test_43_of_the_48_records_are_used_and_every_file_has_its_checksum() -> None:
     assert len(mitbih.ALL) == 48
     assert len(fetch.RECORDS) == 43
-    sums = sources.read_sums(fetch.SUMS)
+    sums = sources.read_sums(mitbih.SUMS)
     assert set(sums) == {f"{record}.{ending}" for record in mitbih.ALL for ending in ("hea", "dat", "atr")}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in sums.values())
 
@@ -250,7 +250,7 @@ def test_nothing_of_an_archive_is_written_outside(raw: Path, get: Any, tmp_path:
 
 
 MISTAKES = {
-    "unknown dataset": (["mitbhi"], "no dataset named 'mitbhi' to fetch; did you mean 'mitbih'.*datasets: mitbih"),
+    "unknown dataset": (["mitbhi"], "no dataset named 'mitbhi' to fetch; did you mean 'mitbih'.*datasets: mitbih, pvc"),
     "no such folder": (["mitbih", "--from", "nowhere"], "--from 'nowhere': no such folder or archive"),
     "another protocol": (["mitbih", "--from", "ftp://x/y"], "--from 'ftp://x/y': no such folder.*no http"),
     "no archive": (["mitbih", "--from", "sums"], "--from 'sums': cannot be read as a tar or zip archive"),
@@ -431,7 +431,8 @@ import sys
 from pathlib import Path
 from splitleak import fetch
 from splitleak.cli import main
-fetch.SUMS, fetch.RECORDS, fetch.COUNTS = Path("sums"), (900, 901), (2, 4, 4, 4, 4)
+from splitleak.datasets import mitbih
+mitbih.SUMS, fetch.RECORDS, fetch.COUNTS = Path("sums"), (900, 901), (2, 4, 4, 4, 4)
 main()
 """
 
@@ -505,11 +506,11 @@ ARCHIVE, HEADER, GIVEN = real("mitdb48.txz"), real("mitdb/100.hea"), real(BUILT[
 def test_real_records_have_their_published_checksums_and_the_missing_are_named() -> None:
     assert HEADER is not None
     there = {f.name for f in HEADER.parent.iterdir()}
-    sums = {name: digest for name, digest in sources.read_sums(fetch.SUMS).items() if name in there}
+    sums = {name: digest for name, digest in sources.read_sums(mitbih.SUMS).items() if name in there}
     assert "100.dat" in sums
     assert sources.gather(sums, str(HEADER.parent), Path("unused"), print) == HEADER.parent
     with pytest.raises(BadInput, match=r"missing 101\.\*, 102\.\*"):
-        sources.gather(sources.read_sums(fetch.SUMS), str(HEADER.parent), Path("unused"), print)
+        sources.gather(sources.read_sums(mitbih.SUMS), str(HEADER.parent), Path("unused"), print)
 
 
 @pytest.mark.slow

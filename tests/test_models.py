@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import splitleak
 from splitleak import matrix, plugins, victim
 from splitleak.contract import BadInput, Grant, Hooks, Model, Protocol, Records, Shape, Split, Task
+from splitleak.models.ecg_pvc_net import ECGPVCNet
 from splitleak.models.lenet import LeNet
 from splitleak.models.mlp import MLP
 from splitleak.models.resnet18 import ResNet18
@@ -284,6 +285,7 @@ def test_the_published_unet_has_31_million_weights() -> None:
 SMALL = [
     (LeNet(), (1, 28, 28), CLASSES), (LeNet("sigmoid"), (3, 16, 20), Task("value", 2)), (MLP(), (1, 8, 8), CLASSES),
     (MLP((32, 24, 16)), (13,), Task("value", 1)), (MLP((8,)), (2, 40), CLASSES),
+    (ECGPVCNet(), (1, 185), CLASSES), (ECGPVCNet(), (2, 6), Task("value", 2)),
 ]  # fmt: skip
 
 
@@ -310,6 +312,13 @@ def test_lenet_is_the_published_one() -> None:
     assert shapes == [(8, 12, 12), (16, 4, 4), (120,), (84,)]
 
 
+def test_ecg_pvc_net_is_the_published_one() -> None:
+    shapes = [made(ECGPVCNet(), cut, "vanilla", (1, 185), Task("classes", 2)).shapes((1, 185))[0] for cut in (1, 2)]
+    assert shapes == [(16, 90), (128,)]
+    network = ECGPVCNet().split((1, 185), Task("classes", 2), 1, "u_shape")
+    assert sum(p.numel() for p in network.parameters()) == (5 + 1) * 16 + (16 * 90 + 1) * 128 + (128 + 1) * 2
+
+
 # What they do not take ----------------------------------------------------------------------------
 
 
@@ -323,6 +332,9 @@ def test_lenet_is_the_published_one() -> None:
         (LeNet(), (784,), CLASSES, r"records of shape \(784,\) .* takes images"),
         (LeNet(), (1, 28, 28), MASK, "for a mask task; .* for classes or values"),
         (MLP(), (1, 28, 28), MASK, "takes classes or values"),
+        (ECGPVCNet(), (1, 5), CLASSES, r"records of shape \(1, 5\) .* takes signals \(channels, 6 samples or more\)"),
+        (ECGPVCNet(), (1, 28, 28), CLASSES, "takes signals"),
+        (ECGPVCNet(), (1, 185), MASK, "for a mask task; .* for classes or values"),
         (UNet(), (1, 100, 96), MASK, "images of 100x96; 5 levels take multiples of 16"),
         (UNet(3), (1, 6, 6), MASK, "images of 6x6; 3 levels take multiples of 4"),
         (UNet(), (1, 128), MASK, r"records of shape \(1, 128\) .* takes images"),

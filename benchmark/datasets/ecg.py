@@ -29,6 +29,7 @@ SHARES = (
     0.2,
     0.2,
 )  # of every class's beats to private, auxiliary and test, where whole patients are divided
+SEED = 2019
 SAME_PERSON = {202: 201}  # MIT-BIH's 48 records are from 47 people
 
 
@@ -58,7 +59,7 @@ def against_rest(data: Data, positive: Beat | None) -> Data:
 
 def _clean(train: Records, test: Records, who: str) -> Data:
     fresh = _fresh(test, train)
-    order = np.lexsort((np.random.default_rng(2019).random(len(fresh)), fresh.y.numpy()))  # shuffled in each class
+    order = np.lexsort((np.random.default_rng(SEED).random(len(fresh)), fresh.y.numpy()))  # shuffled in each class
     aux, rest = (fresh.take(torch.from_numpy(np.sort(half))) for half in (order[::2], order[1::2]))
     return Data(train, aux, rest, TASK, RANGE, ("patients-shared",))
 
@@ -72,21 +73,26 @@ def _patients(train: Records, test: Records, who: str) -> Data:
         raise BadInput(f"{who}: split 'patients' needs record_train and record_test, which are not in these files")
     both = [torch.cat([getattr(train, name), getattr(test, name)]) for name in ("x", "y", "id", "group")]
     pool = _once(Records(*both))
-    people, person = np.unique(both[3][_first(both[2])].numpy(), return_inverse=True)
-    counts = np.zeros((len(people), len(BEATS)))
-    np.add.at(counts, (person, pool.y.numpy()), 1)
-    part = _deal(counts, who)[person]
+    part = by_patient(both[3][_first(both[2])], pool.y, TASK, who)
     private, aux, rest = (pool.take(torch.from_numpy(np.flatnonzero(part == p))) for p in range(3))
     return Data(private, aux, rest, TASK, RANGE)
 
 
-def _deal(counts: Array, who: str) -> Array:
+def by_patient(group: Tensor, y: Tensor, task: Task, who: str, seed: int = SEED) -> Array:
+    """Each beat's part, (n,): 0 private, 1 auxiliary, 2 test, all beats of a patient in the same one."""
+    people, person = np.unique(group.numpy(), return_inverse=True)
+    counts = np.zeros((len(people), task.size))
+    np.add.at(counts, (person, y.numpy()), 1)
+    return _deal(counts, who, seed)[person]
+
+
+def _deal(counts: Array, who: str, seed: int) -> Array:
     """Whole people to parts: of 20,000 seeded deals, the one whose parts come nearest to their share of every class.
 
     Nearest: the least sum over parts and classes of |share held - share wanted|, among deals with every class in
     every part.
     """
-    drawn = np.random.default_rng(2019).random((20_000, len(counts)))
+    drawn = np.random.default_rng(seed).random((20_000, len(counts)))
     deals = np.digitize(drawn, np.cumsum(SHARES)[:-1])  # (deal, person) part 0, 1 or 2
     held = np.stack([(deals == p) @ counts for p in range(3)], axis=1)  # (deal, part, class)
     score = np.abs(held / np.maximum(counts.sum(0), 1) - np.array(SHARES)[:, None]).sum((1, 2))
@@ -115,27 +121,29 @@ def _read(train: Path, test: Path) -> tuple[Records, Records]:
     """Both files; a beat's identity is its place in its record or, unless both files tell that, its samples."""
     raw = [hdf5(f, f"_{part}", ("x", "y"), ("record", "rpeak")) for f, part in ((train, "train"), (test, "test"))]
     told = raw[0].keys() & raw[1].keys()
-    one, other = (_records({k: r[k] for k in told}, f) for r, f in zip(raw, (train, test), strict=True))
+    one, other = (records({k: r[k] for k in told}, f, TASK) for r, f in zip(raw, (train, test), strict=True))
     if one.x.shape != (len(one), *other.x.shape[1:]):
         raise BadInput(f"{test}: beats of {other.x.shape[2]} samples, but of {one.x.shape[2]} in {train}")
     return one, other
 
 
-def _records(raw: dict[str, Array], file: Path) -> Records:
-    wide = raw.pop("x")
+def records(raw: dict[str, Array], file: Path, task: Task) -> Records:
+    """Beats of a file by its arrays x (n, 1, samples), y and, where they are there, record and rpeak."""
+    wide = raw["x"]
     if wide.ndim != 3 or wide.shape[1] != 1:
         raise BadInput(f"{file}: x has shape {wide.shape}, wanted (n, 1, samples)")
-    for key, a in raw.items():
+    columns = {key: a for key, a in raw.items() if key != "x"}
+    for key, a in columns.items():
         if a.shape != wide.shape[:1] or a.dtype.kind == "f":
             had = f"{key} has shape {a.shape} of {a.dtype}"
             raise BadInput(f"{file}: {had}, wanted ({len(wide)},) whole numbers, one for each beat in x")
     x = torch.from_numpy(wide.astype(np.float32))
-    whole = {key: torch.from_numpy(a.astype(np.int64)) for key, a in raw.items()}
+    whole = {key: torch.from_numpy(a.astype(np.int64)) for key, a in columns.items()}
     place = whole["record"] << 32 | whole["rpeak"] if {"record", "rpeak"} <= whole.keys() else _hashes(x)
-    records = sound(Records(x, whole["y"], place, _people(whole.get("record"))), TASK, str(file))
+    beats = sound(Records(x, whole["y"], place, _people(whole.get("record"))), task, str(file))
     if x.min() < -0.1 or x.max() > 1.1:
         raise BadInput(f"{file}: x runs from {x.min():g} to {x.max():g}, wanted records scaled to [0, 1]")
-    return replace(records, x=x.clamp(*RANGE))
+    return replace(beats, x=x.clamp(*RANGE))
 
 
 def _hashes(x: Tensor) -> Tensor:

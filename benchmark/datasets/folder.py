@@ -20,12 +20,15 @@ from splitleak.errors import BadInput, NotAtHand
 Array = NDArray[Any]
 Layouts = dict[str, tuple[str, ...]]  # layout: its marks
 BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
-FETCHED = {"ecg": "mitbih"}  # datasets whose files `splitleak fetch` builds, and from what
+FETCHED = {"ecg": "mitbih", "ecg_pvc": "pvc"}  # datasets whose files `splitleak fetch` builds, and by which name
 
 
-def find(dataset: str, file: str) -> Path:
-    """The first `<folder>/<dataset>/<file>` or `<folder>/<file>` that exists; NotAtHand lists where it looked."""
-    places = [place for folder in folders() for place in (folder / dataset, folder)]
+def find(dataset: str, file: str, beside: str | None = None) -> Path:
+    """The first `<folder>/<dataset>/<file>` or `<folder>/<file>` that exists; NotAtHand lists where it looked.
+
+    `beside`: the dataset in whose folder its files lie, where that is another one.
+    """
+    places = nearby(beside or dataset)
     for place in places:
         if (place / file).is_file():
             return place / file
@@ -41,7 +44,7 @@ def find_layout(
 
     A mark is a path, `*` allowed, that only a folder of this layout has; NotAtHand lists the marks and the places.
     """
-    looked_into = [*(place for folder in folders() for place in (folder / dataset, folder)), *places]
+    looked_into = [*nearby(dataset), *places]
     wanted = {name: marks for name, marks in layouts.items() if only in (None, name)}
     for place in looked_into:
         for name, marks in wanted.items():
@@ -51,6 +54,11 @@ def find_layout(
     told = " or ".join(mark for marks in wanted.values() for mark in marks)
     looked = ", ".join(map(str, looked_into))
     raise NotAtHand(f"dataset '{dataset}': no {told} in {looked}; point SPLITLEAK_DATA to the folder that holds it")
+
+
+def nearby(dataset: str) -> list[Path]:
+    """`<folder>/<dataset>` and `<folder>` for each folder, in order of precedence."""
+    return [place for folder in folders() for place in (folder / dataset, folder)]
 
 
 def folders() -> list[Path]:

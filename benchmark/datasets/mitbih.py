@@ -6,13 +6,19 @@ Abuadbba et al., AsiaCCS 2020. What is drawn from the beats is another matter: `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 
 from splitleak.datasets.folder import Array
+from splitleak.errors import BadInput
+from splitleak.sources import Sums, read_sums
+
+SUMS = Path(__file__).parent / "mitdb.sha256"
 
 ALL = (
     *range(100, 110), *range(111, 120), *range(121, 125), *range(200, 204), 205, *range(207, 211), *range(212, 216),
@@ -32,18 +38,49 @@ class Beats(NamedTuple):
         return Beats(*(column[rows] for column in self))
 
 
+def sums(records: Sequence[int]) -> Sums:
+    """The published checksums of some records' files."""
+    return {name: digest for name, digest in read_sums(SUMS).items() if name.partition(".")[0] in map(str, records)}
+
+
 def together(parts: Iterable[Beats]) -> Beats:
     return Beats(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def cut(folder: Path, record: int, kinds: str = "NLRAV", reach: int = 100) -> Beats:
+def counted(beats: Beats, kinds: str, counts: tuple[int, ...], raw: Path) -> Beats:
+    """The same beats, or BadInput: not as many of each kind as published."""
+    had = np.bincount(beats.kind, minlength=len(kinds)).tolist()
+    if tuple(had) != counts:
+        had_, wanted = (", ".join(f"{k} {n}" for k, n in zip(kinds, c, strict=True)) for c in (had, counts))
+        raise BadInput(f"{raw}: {sum(had)} beats ({had_}), wanted {sum(counts)} ({wanted})")
+    return beats
+
+
+def hdf5(beats: Beats, kinds: str, ending: str = "") -> bytes:
+    """A file of beats as the datasets read it: x (n, 1, samples), y, record and rpeak, each name with the ending."""
+    packed = {"compression": "gzip", "compression_opts": 9}
+    file = io.BytesIO()
+    with h5py.File(file, "w") as opened:
+        opened.attrs["source"] = "MIT-BIH Arrhythmia Database v1.0.0 (PhysioNet), ODC-By 1.0"
+        opened.attrs["labels"] = " ".join(f"{k}={kind}" for k, kind in enumerate(kinds))
+        x = beats.x[:, None].astype(np.float32)
+        opened.create_dataset(f"x{ending}", data=x, chunks=(min(1024, len(x)), *x.shape[1:]), shuffle=True, **packed)
+        opened.create_dataset(f"y{ending}", data=beats.kind.astype(np.int64), **packed)
+        opened.create_dataset(f"record{ending}", data=beats.record.astype(np.int16), **packed)
+        opened.create_dataset(f"rpeak{ending}", data=beats.rpeak.astype(np.int32), shuffle=True, **packed)
+    return file.getvalue()
+
+
+def cut(folder: Path, record: int, kinds: str = "NLRAV", reach: int = 100, lead: str | None = None) -> Beats:
     """The beats of some kinds with `reach` samples and no other annotation on either side; the record is in [0, 1].
 
-    The record's first and last annotation count for nothing, not even as the neighbour that a beat must have.
+    The record's first and last annotation count for nothing, not even as the neighbour that a beat must have. Without
+    a lead's name it is the first one.
     """
     import wfdb  # takes a second
 
-    signal = wfdb.rdrecord(str(folder / str(record)), channels=[0]).p_signal[:, 0]  # mV, lead MLII where there is one
+    asked = {"channels": [0]} if lead is None else {"channel_names": [lead]}
+    signal = wfdb.rdrecord(str(folder / str(record)), **asked).p_signal[:, 0]  # mV; the first is mostly MLII
     signal = (signal - signal.min()) / (signal.max() - signal.min())
     marks = wfdb.rdann(str(folder / str(record)), "atr")
     place = {letter: i for i, letter in enumerate(kinds)}
