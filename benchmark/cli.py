@@ -91,11 +91,13 @@ def list_(
 
 @app.command()
 def fetch(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="mitbih: the files of the dataset ecg.")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="mitbih: the files of the dataset ecg; pvc: the file of ecg_pvc.")
+    ],
     source: Annotated[
         str | None, typer.Option("--from", metavar="DIR|URL", help="Folder, archive or address [PhysioNet].")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the files [where 'ecg' looks for them].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the files [where the dataset looks for them].")] = None,
 ) -> None:
     """Build a dataset's files from the raw records of a public database. Run again, it goes on where it stopped."""
     from splitleak import fetch as fetching

@@ -95,11 +95,20 @@ def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hoo
         split = model.split(data.in_shape, data.task, cut, cell.protocol)
         split = defense.shape(split).to(data.private.x.device).measure(data.in_shape, data.in_range)
         live = defense.begin(split, axis_seed("defense", cell))
+    _check_batches(cell, split)
     if isinstance(live, nn.Module):
         live.to(data.private.x.device)
     if wrap is not None:
         live = wrap(live, split)
     return Victim(cell, data, split, live, defense)
+
+
+def _check_batches(cell: Cell, split: Split) -> None:
+    """No norm over a batch can be taken of a single record: told before anything is trained."""
+    alone = cell.federated is not None and cell.federated.batch_size == 1
+    if alone and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in split.modules()):
+        told = "batches of one record, and its batch norms need two"
+        raise BadInput(f"model '{cell.model['name']}' under protocol '{cell.federated}': {told}")
 
 
 def training(victim: Victim) -> Training:

@@ -415,6 +415,13 @@ def test_a_federation_that_diverges_is_recorded_as_such(run: Any) -> None:
     assert "of client 0" in record["why"] or "no numbers any more" in record["why"]
 
 
+def test_batches_of_one_record_under_a_batch_norm_are_told_before_anything_is_trained(run: Any) -> None:
+    with pytest.raises(
+        BadInput, match=r"model '\./toy_chain\.py' under protocol .*: batches of one record, and its batch"
+    ):
+        run(protocol=fed(local_steps=1, batch_size=1), train=SGD, attack="blind")
+
+
 def test_no_federated_defence_imports_flower_when_it_is_named() -> None:
     """Their files are read wherever defences are listed, with Flower installed or not."""
     for name in ("secagg", "central_dp", "local_dp"):
