@@ -240,8 +240,9 @@ class Federation:
         """What the server holds after a client's answer."""
         asked, answered = cast(Any, message.content), cast(Any, reply.content)
         sender = int(asked[CONFIG]["server-round"]), message.metadata.dst_node_id - 1
-        before, after = (content[ARRAYS].to_torch_state_dict() for content in (asked, answered))
-        self._keep(sender, before, after, 1)
+        if sender in self.wanted:
+            before, after = (content[ARRAYS].to_torch_state_dict() for content in (asked, answered))
+            self._keep(sender, before, after, 1)
 
     def _keep(self, sender: tuple[int, int], before: Weights, after: Weights, clients: int) -> None:
         """A copy, where it is asked for; of a mean as if one client had had larger batches."""

@@ -152,7 +152,8 @@ class Worker:
         model = plugins.label("model", cell.model, self.base)
         defense = plugins.label("defense", cell.defense, self.base)
         attack = plugins.label("attack", cell.attack, self.base)
-        where = f"{model} cut {cell.cut} {defense} {attack} {cell.threat} seed {cell.seed}"
+        cut = f"cut {cell.cut}" if cell.cut is not None else cell.federated or cell.protocol
+        where = f"{model} {cut} {defense} {attack} {cell.threat} seed {cell.seed}"
         return re.sub(r"[^\w.=]+", "-", where)[:180] + f"-{cell.key[:8]}"
 
     def blank(self, cell: Cell) -> dict[str, Any]:
