@@ -53,7 +53,7 @@ def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
     The share is dealt by the rule of the private part; with fewer test patients than clients, record by record.
     records: what it trained on; n: what it is judged on. utility is None where a share has none: an r2 of one record.
     """
-    shares = _test_shares(victim)
+    shares = shares_of_test(victim)
     found = []
     for party, share in zip(parties, shares, strict=True):
         value = None
@@ -67,7 +67,8 @@ def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
     return found
 
 
-def _test_shares(victim: Victim) -> list[Records] | list[None]:
+def shares_of_test(victim: Victim) -> list[Records] | list[None]:
+    """Each client's share of the test part, None where it is too small to be dealt out."""
     test, clients, seed = victim.data.test, victim.cell.clients, order_seed(victim.cell)
     for records in (test, replace(test, group=None)):
         try:
