@@ -25,7 +25,7 @@ class ClientEnd:
         self.gradients: list[Tensor | None] = []  # for the ends after the first, which waits for the server's
 
     def send(self, x: Tensor, y: Tensor) -> Tensor:
-        """The smashed batch (B, *cut); `x` and `y` are then the batch as the defence made it: this y is what crosses."""
+        """The smashed batch (B, *cut); `x` and `y` are then the batch as the defence made it, and this y crosses."""
         self.x, self.y = self.live.batch(x, y)
         z, self.kept = self.split.bottom(self.x)
         sent = self.live.smash(z)
