@@ -43,4 +43,4 @@ class Seal:
         try:
             return load(self._cipher.decrypt(raw[:NONCE], raw[NONCE:], about.encode()))
         except (InvalidTag, ValueError):
-            raise Rejected("what another client handed on does not open: is --seal the same file?") from None
+            raise Rejected("another client's weights do not open: is --seal the same file?") from None
