@@ -1,4 +1,4 @@
-"""Both ends of a wire as processes of their own, forked from the test: what it has imported need not be loaded again."""
+"""Both ends of a wire as processes of their own, forked from the test: what it has loaded they need not load."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from splitleak import cli
+from splitleak import cli, jobs, plugins
 from splitleak.wire import join, serve  # noqa: F401 loaded before the fork, once for all
 from splitleak.wire.papers import Authority
 
@@ -36,6 +37,7 @@ class Fork:
         code = 70
         try:
             os.setsid()
+            os.closerange(3, 1024)  # a test that is killed must not leave its pipes open here
             os.chdir(folder)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             out = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -88,10 +90,21 @@ class Fork:
             time.sleep(0.005)
 
 
+@lru_cache
+def warm() -> None:
+    """What is loaded late: here once, not in every fork."""
+    for kind in jobs.KINDS:
+        plugins.names(kind)
+    weight = torch.zeros(2, requires_grad=True)
+    weight.sum().backward()
+    torch.optim.Adam([weight], fused=True).step()
+
+
 class Wire:
     """A folder with a matrix, certificates and a port, and the processes that the test has started there."""
 
     def __init__(self, folder: Path) -> None:
+        warm()
         self.folder, self.port, self.started = folder, free_port(), list[Fork]()
         self.authority = Authority(folder / "papers")
         self.own = {name: self.authority.sign(name) for name in ("server", "client")}

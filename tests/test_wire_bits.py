@@ -27,9 +27,7 @@ from splitleak.contract import Defense
 
 @dataclass(frozen=True)
 class Slow(Defense):
-    """Noise, and time enough to be killed."""
-
-    def smash(self, z):
+    def smash(self, z):  # noise, and time enough to be killed
         time.sleep(0.04)
         return z + 0.1 * torch.randn_like(z)
 """

@@ -132,8 +132,8 @@ def test_who_shows_no_certificate_hears_nothing(wire: Wire) -> None:
     context.load_verify_locations(wire.authority.ca)
     context.set_alpn_protocols(["h2"])
     plain = socket.create_connection(("127.0.0.1", wire.port), timeout=5)
-    with pytest.raises(ssl.SSLError), plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as line:
-        line.recv(1)
+    with plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as line:
+        assert line.recv(1) == b""  # to a client that it takes it says which settings it has
 
 
 def test_a_server_for_another_host_is_not_trusted(wire: Wire) -> None:
@@ -145,7 +145,7 @@ def test_a_server_for_another_host_is_not_trusted(wire: Wire) -> None:
 # messages
 
 
-def spoil(change: Callable[[Tensor], Tensor], at: int = 5) -> Callable[[], None]:
+def spoil(change: Callable[[Tensor], Tensor], at: int = 2) -> Callable[[], None]:
     """In the process: what the client sends up for its batch `at` is not what it should be."""
 
     def before() -> None:

@@ -102,8 +102,9 @@ class Client:
                 self._train(own, others)
             self._finish(own)
         except (Rejected, Diverged) as error:
-            line.send("error", why=f"client {self.number}: {error}")
-            raise
+            named = f"client {self.number}: {error}"
+            line.send("error", why=named)
+            raise error if str(error).startswith(line.who) else type(error)(named) from None
         finally:
             self.story.count(self.number, line, up=True)
 

@@ -43,7 +43,7 @@ class Line:
         self.over = threading.Event()  # the connection has ended
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._due: float | None = None
-        self._late = 0.0
+        self._late = False
 
     def send(self, kind: str, tensors: Mapping[str, Tensor] | None = None, /, **facts: Any) -> None:
         raw = pack(kind, tensors, **facts)
@@ -76,13 +76,12 @@ class Line:
         self._due = time.monotonic() + within
         try:
             return next(self._incoming)
-        except StopIteration:
-            raise Lost(self.who, "closed the connection") from None
         except Exception as error:
-            if not is_grpc(error):
+            closed = isinstance(error, StopIteration)
+            if not closed and not is_grpc(error):
                 raise
-            why = f"said nothing for {within:g} s" if self._late else "is gone (the connection broke)"
-            raise Lost(self.who, why) from None
+            why = "closed the connection" if closed else "is gone (the connection broke)"
+            raise Lost(self.who, f"said nothing for {within:g} s" if self._late else why) from None
         finally:
             self._due = None
 
@@ -110,7 +109,7 @@ class Line:
         while not self.over.wait(BEAT / 2):
             due = self._due
             if due is not None and time.monotonic() > due:
-                self._late = due
+                self._late = True
                 self._cancel()
                 return
 

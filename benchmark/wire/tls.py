@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import grpc
 
 SERVICE, METHOD = "splitleak.Wire", "talk"
 SECONDS = 5  # for a handshake
+MOMENT = 0.5  # seconds between two tries of the same
 GOODBYE = 2  # seconds for a last message
 OPTIONS = [
     ("grpc.max_send_message_length", LARGEST),
@@ -103,17 +105,25 @@ def _bindable(where: str, host: str, port: int) -> None:
 
 def knock(host: str, port: int, papers: Papers) -> None:
     """One TLS handshake for its reasons, which gRPC does not tell. Absent: try later; BadInput: it will never do."""
+    if not _welcome(host, port, papers):
+        time.sleep(MOMENT)
+        if not _welcome(host, port, papers):  # twice: a server that has just died is not there the second time
+            raise BadInput(f"the server at {_target(host, port)} refuses certificate '{papers.cert}'")
+
+
+def _welcome(host: str, port: int, papers: Papers) -> bool:
+    """Does the server say anything after the handshake? gRPC hangs up on who has no certificate that it trusts."""
     context = papers.context(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["h2"])
     where = _target(host, port)
     try:
         plain = socket.create_connection((host, port), timeout=SECONDS)
         with plain, context.wrap_socket(plain, server_hostname=host) as tls:
-            tls.recv(1)  # under TLS 1.3 only now is told whether our certificate is taken
+            return bool(tls.recv(1))  # under TLS 1.3 only now is told whether our certificate is taken
     except ssl.SSLCertVerificationError as error:
         raise BadInput(f"the server at {where} is not trusted: {error.verify_message} (--ca '{papers.ca}')") from None
-    except ssl.SSLEOFError as error:
-        raise Absent(str(error)) from None
+    except (ssl.SSLEOFError, ConnectionResetError):
+        return False
     except ssl.SSLError as error:
         raise BadInput(f"the server at {where} refuses certificate '{papers.cert}': {_reason(error)}") from None
     except socket.gaierror as error:
