@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,12 +39,13 @@ def across(folder: Path, matrix: Path) -> float:
     """From the client's first batch to its last, its own and the server's files after each epoch among it."""
     authority = Authority(folder / "papers")
     given = ["serve", str(matrix), "--listen", "127.0.0.1:0", "--out", str(folder / "s"), *authority.sign("server")]
-    with subprocess.Popen(command(given), env=one_thread(), stderr=subprocess.PIPE, text=True) as server:
+    quiet: dict[str, Any] = {"env": one_thread(), "text": True, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command(given), stderr=subprocess.PIPE, **quiet) as server:
         if server.stderr is None:
             raise RuntimeError("the server has no stderr")
         address = server.stderr.readline().partition("listening on ")[2].split()[0]
         given = ["join", str(matrix), "--client", "0", "--server", address, "--out", str(folder / "c")]
-        subprocess.run(command([*given, *authority.sign("client")]), env=one_thread(), check=True, capture_output=True)
+        subprocess.run(command([*given, *authority.sign("client")]), check=True, stderr=subprocess.DEVNULL, **quiet)
     (path,) = (folder / "c/wire").glob("*.client0.json")
     record = json.loads(path.read_text())
     return float(record["steps"] / record["seconds_train"])
