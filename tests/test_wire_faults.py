@@ -6,9 +6,10 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from splitleak.wire import message as messages
 from splitleak.wire.papers import Authority
 
 from .conftest import TOYS
-from .forks import Fork, Wire, wires
+from .forks import Fork, Wire, free_port, wires
 
 BASE = {"cut": "[2]", "protocol": '["vanilla"]', "clients": "[1]", "defense": '["none"]', "train": "epochs = 2"}
 
@@ -288,3 +289,27 @@ def test_without_the_extra_the_commands_say_what_to_install(
     papers = ["--cert", "a", "--key", "b", "--ca", "c"]
     for command in (["serve", "m.toml"], ["join", "m.toml", "--client", "0", "--server", "h:1"]):
         assert "pip install 'splitleak[wire]'" in main(*command, *papers).line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+def test_the_lines_of_the_readme_work_as_they_stand(lab: Any) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    makes = [line for line in readme.splitlines() if line.startswith("openssl ")]
+    assert len(makes) == 3
+    for line in [*makes, *(line.replace("server", "client") for line in makes[1:])]:
+        subprocess.run(["bash", "-c", line], cwd=lab.folder, check=True, capture_output=True)
+    (serve,) = (line for line in readme.splitlines() if line.startswith(".venv/bin/splitleak serve MATRIX --listen"))
+    (join,) = (line for line in readme.splitlines() if line.startswith(".venv/bin/splitleak join MATRIX --client"))
+    port = free_port()
+    lab.matrix()
+
+    def start(line: str) -> subprocess.Popen[str]:
+        words = line.partition(" [")[0].replace("MATRIX", "m.toml").replace("50051", str(port)).split()[1:]
+        return cast(subprocess.Popen[str], lab.start(*words, "--wait", "60"))
+
+    ends_ = [start(serve), start(join)]
+    for end in ends_:
+        _, err = end.communicate(timeout=120)
+        assert end.returncode == 0, err
+    assert len(list((lab.folder / "runs/m/wire").glob("*.json"))) == 2
