@@ -1,4 +1,4 @@
-"""The command line: run, leaderboard, list, check, fetch. Exit 0 all done or skipped, 1 some failed, 2 bad input."""
+"""The command line, one function a command. Exit 0 all done or skipped, 1 some failed, 2 bad input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from splitleak import __version__
-from splitleak.errors import BadInput
+from splitleak.errors import BadInput, Diverged
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
@@ -106,6 +106,72 @@ def fetch(
         typer.echo(line)
 
 
+Cert = Annotated[Path, typer.Option(help="This end's certificate (PEM).")]
+Key = Annotated[Path, typer.Option(help="The key to it (PEM).")]
+CA = Annotated[Path, typer.Option(help="The authority that signed everybody's (PEM).")]
+Out = Annotated[Path | None, typer.Option(help="Folder of its record and weights, in wire/ [runs/NAME].")]
+Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for another end, or for its next message.")]
+Only = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")]
+
+
+@app.command()
+def serve(
+    matrix: MatrixName,
+    cert: Cert,
+    key: Key,
+    ca: CA,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0: any free one.")] = "127.0.0.1:50051",
+    out: Out = None,
+    wait: Wait = 120,
+    lost: Annotated[str, typer.Option(metavar="wait|leave", help="A client is lost: wait for it, or go on.")] = "wait",
+    only: Only = None,
+) -> None:
+    """Hold the top of a split network and train it with the clients that join, over mutual TLS."""
+    from splitleak import wire
+
+    wire.need()
+    from splitleak.wire.agree import one_victim
+    from splitleak.wire.serve import serve as serving
+    from splitleak.wire.tls import Papers
+
+    if lost not in ("wait", "leave"):
+        raise BadInput(f"--lost must be wait or leave, not '{lost}'")
+    folder, papers = out or Path("runs") / Path(matrix).stem, Papers(cert, key, ca)
+    cell, base = one_victim(matrix, only or ())
+    wire.one_thread()
+    typer.echo(f"record: {serving(cell, base, listen, papers, folder, wait, lost == 'leave', tell)}")
+
+
+@app.command()
+def join(
+    matrix: MatrixName,
+    client: Annotated[int, typer.Option(min=0, help="Which of the clients, from 0.")],
+    server: Annotated[str, typer.Option(metavar="HOST:PORT")],
+    cert: Cert,
+    key: Key,
+    ca: CA,
+    seal: Annotated[Path | None, typer.Option(help="32 random bytes, the clients' own: several need it.")] = None,
+    own_records: Annotated[bool, typer.Option("--own-records", help="All records here are this client's.")] = False,
+    out: Out = None,
+    wait: Wait = 120,
+    only: Only = None,
+) -> None:
+    """Hold records, labels (in a u-shape), bottom and head, and train them with a server elsewhere."""
+    from splitleak import wire
+
+    wire.need()
+    from splitleak.wire import agree, envelope, own, tls
+    from splitleak.wire.join import Client
+
+    folder, papers = out or Path("runs") / Path(matrix).stem, tls.Papers(cert, key, ca)
+    (host, port), sealer = tls.address(server, "--server"), envelope.Seal(seal) if seal else None
+    cell, base = agree.one_victim(matrix, only or ())
+    wire.one_thread()
+    data = own.own_data(cell, base, client, own_records)
+    made = Client(cell, base, client, data, folder, wait, sealer, tell)
+    typer.echo(f"record: {made.join(host, port, papers)}")
+
+
 @app.callback(invoke_without_command=True)
 def version(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Measure what a split neural network leaks, and what each defence costs."""
@@ -125,6 +191,9 @@ def main() -> None:
     except BadInput as error:
         tell(" ".join(str(error).split()))
         sys.exit(2)
+    except Diverged as error:
+        tell(str(error))
+        sys.exit(1)
     except UsageError as error:
         said = cast(Any, error).format_message()
         typer.echo(said if "\n" in said else f"splitleak: {said} (see --help)", err=True)

@@ -41,11 +41,16 @@ def shipped() -> list[str]:
 def read(source: str | Path | dict[str, Any], base: Path | None = None) -> Matrix:
     """A matrix from a path, the name of one that ships, or a dict of the same form."""
     if isinstance(source, dict):
-        return _expand(source, "matrix", base or Path.cwd())
+        return expand(source, "matrix", base or Path.cwd())
+    return expand(*written(source))
+
+
+def written(source: str | Path) -> tuple[dict[str, Any], str, Path]:
+    """What a matrix file says, what to call it, and where its plug-in files are named from."""
     path = Path(source)
     if path.suffix != ".toml" and str(source) in shipped():
         text = (resources.files("splitleak.matrices") / f"{source}.toml").read_text()
-        return _expand(_parse(text, str(source)), f"matrix '{source}'", Path.cwd())
+        return _parse(text, str(source)), f"matrix '{source}'", Path.cwd()
     if not path.is_file():
         hint = plugins.did_you_mean(str(source), shipped())
         raise BadInput(f"no matrix '{source}'{hint} (a TOML file, or one that ships: {', '.join(shipped())})")
@@ -53,7 +58,7 @@ def read(source: str | Path | dict[str, Any], base: Path | None = None) -> Matri
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"matrix '{source}' cannot be read: {error}") from None
-    return _expand(_parse(text, str(source)), f"matrix '{source}'", path.resolve().parent)
+    return _parse(text, str(source)), f"matrix '{source}'", path.resolve().parent
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
@@ -63,7 +68,8 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         raise BadInput(f"matrix '{name}' is no TOML: {error}") from None
 
 
-def _expand(raw: dict[str, Any], who: str, base: Path) -> Matrix:
+def expand(raw: dict[str, Any], who: str, base: Path) -> Matrix:
+    """All axes multiplied out and checked; `who` stands before what is wrong."""
     try:
         return _unfolded(raw, who, base)
     except BadInput as error:  # whoever is wrong, say where it is written

@@ -135,6 +135,15 @@ class Records:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What records look like and are for, and nothing of any one of them: enough to build a network."""
+
+    in_shape: Shape
+    in_range: tuple[float, float]
+    task: Task
+
+
+@dataclass(frozen=True)
 class Data:
     """A divided dataset: private records train the victim, auxiliary ones the attacker, test ones judge utility."""
 
@@ -149,6 +158,10 @@ class Data:
     @property
     def in_shape(self) -> Shape:
         return tuple(self.private.x.shape[1:])
+
+    @property
+    def form(self) -> Form:
+        return Form(self.in_shape, self.in_range, self.task)
 
     def to(self, device: torch.device) -> Data:
         private, aux, test = (part.to(device) for part in (self.private, self.aux, self.test))

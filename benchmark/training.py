@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from splitleak.contract import Grant, Hooks, Parameters, Records, Task
 from splitleak.division import divide
+from splitleak.ends import ClientEnd, ServerEnd
 from splitleak.errors import Detected, Diverged
 from splitleak.settings import Clients, Train
 from splitleak.split import Split
@@ -24,56 +25,30 @@ from splitleak.view import Step
 
 @dataclass
 class Exchange:
-    """What crossed the cut for one batch, and the client's ends of the graph that wait for the gradient."""
+    """What crossed the cut for one batch, and the client that waits for the gradient."""
 
     wire: dict[str, Tensor]  # smashed, gradient and, where they cross, labels, features, gradient_features
     loss: Tensor
-    y: Tensor
-    ends: list[Tensor]  # [z as sent, *kept, penalty]
-    gradients: list[Tensor | None]  # for these ends; the first is what the server sent back
-    x: Tensor
+    client: ClientEnd
 
 
 def exchange(split: Split, live: Hooks, task: Task, x: Tensor, y: Tensor, reduction: str = "mean") -> Exchange:
     """One batch up and its gradient down: fills the gradients of top and head, leaves the bottom's to `finish`."""
-    x, y = live.batch(x, y)
-    z, kept = split.bottom(x)
-    sent = live.smash(z)
-    penalty = live.penalty(x, z, sent, y)
-    up = sent.detach().requires_grad_()
-    wire = {"smashed": up}
-    kept_gradients: list[Tensor | None] = []
+    client, server = ClientEnd(split, live, task, reduction), ServerEnd(split.top, live, task, reduction)
+    wire = {"smashed": client.send(x, y)}
     if split.head is None:
-        loss = task.loss(split.top(up.clone()), y, reduction)  # a clone: the first layer may work in place
-        loss.backward()
-        gradient = live.gradient(_grad(up), y)
-        wire["labels"] = y
+        wire["labels"] = client.y
+        loss, wire["gradient"] = server.answer(wire["smashed"], client.y)
     else:
-        features = split.top(up.clone())
-        down, leaves = features.detach().requires_grad_(), tuple(k.detach().requires_grad_() for k in kept)
-        loss = task.loss(split.head(down.clone(), tuple(k.clone() for k in leaves)), y, reduction)
-        loss.backward()
-        wire["features"], wire["gradient_features"] = down, live.gradient(_grad(down), y)
-        kept_gradients = [leaf.grad for leaf in leaves]
-        features.backward(wire["gradient_features"])
-        gradient = _grad(up)
-    wire["gradient"] = gradient
-    ends, gradients = [sent, *kept], [gradient, *kept_gradients]
-    if penalty is not None:
-        ends, gradients = [*ends, penalty], [*gradients, torch.ones_like(penalty)]
-    return Exchange({name: t.detach() for name, t in wire.items()}, loss.detach(), y, ends, gradients, x)
+        wire["features"] = server.forward(wire["smashed"])
+        loss, wire["gradient_features"] = client.judge(wire["features"])
+        wire["gradient"] = server.backward(wire["gradient_features"])
+    return Exchange({name: t.detach() for name, t in wire.items()}, loss, client)
 
 
 def finish(done: Exchange, answer: Tensor | None) -> None:
-    """The client's one backward over everything that it sent or kept: two calls would differ by rounding."""
-    gradients = done.gradients if answer is None else [answer, *done.gradients[1:]]
-    pairs = [(end, g) for end, g in zip(done.ends, gradients, strict=True) if g is not None and end.requires_grad]
-    if pairs:
-        torch.autograd.backward([end for end, _ in pairs], [g for _, g in pairs])
-
-
-def _grad(leaf: Tensor) -> Tensor:
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    """The client's backward, with the server's gradient or with what a hijacker sends in its place."""
+    done.client.receive(done.wire["gradient"] if answer is None else answer)
 
 
 class Party:
@@ -86,16 +61,18 @@ class Party:
         self.batch_size, self.flip = settings.batch_size, settings.flip
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch over its records, in an order that depends on the seed alone.
-
-        A last batch of one record joins the one before: no norm and no range can be taken over a single one.
-        """
+        """One epoch over its records, in an order that depends on the seed alone."""
         order = torch.randperm(len(self.records), generator=self.order).to(self.records.x.device)
-        parts = list(order.split(self.batch_size))
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        for index in parts:
+        for index in batched(order, self.batch_size):
             yield mirrored(self.records.x[index], self.records.y[index], self.flip, self.order)
+
+
+def batched(order: Tensor, size: int) -> list[Tensor]:
+    """An epoch's order in batches; a last one of one record joins the one before: it has no norm and no range."""
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def mirrored(x: Tensor, y: Tensor, how: str, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -165,9 +142,7 @@ class Training:
                 part.train(training)
 
     def _epoch(self, epoch: int, grants: Grant, read: set[str]) -> Iterator[Step]:
-        for optimizer in (optimizer for party in self.parties for optimizer in party.optimizers):
-            for group in optimizer.param_groups:
-                group["lr"] = self.settings.lr * _factor(self.settings, epoch)
+        set_rate([optimizer for party in self.parties for optimizer in party.optimizers], self.settings, epoch)
         total = 0.0
         for index, (party, x, y) in enumerate(self._turns()):
             total += len(x) * (yield from self._step(epoch, index, party, x, y, grants, read))
@@ -205,11 +180,11 @@ class Training:
         step = Step((epoch, index, party.number), done.wire, self.split.top, grants, read)
         yield step
         step.close()
-        self.live.inspect(done.wire["gradient"] if step.answer is None else step.answer, done.y)
+        self.live.inspect(done.wire["gradient"] if step.answer is None else step.answer, done.client.y)
         finish(done, step.answer)  # before any weight moves: the graph is still in the processor's cache
         for optimizer in party.optimizers:
             optimizer.step()
-        self.live.observe(done.x, done.wire["smashed"])
+        self.live.observe(done.client.x, done.wire["smashed"])
         self.steps_done += 1
         return loss
 
@@ -237,8 +212,7 @@ def train_whole(
     split.train()
     steps = 0
     for epoch in range(settings.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * _factor(settings, epoch)
+        set_rate([optimizer], settings, epoch)
         for x, y in party.batches():
             optimizer.zero_grad()
             loss = task.loss(split(x), y)
@@ -258,6 +232,13 @@ def make_optimizer(settings: Train) -> Callable[[Parameters], torch.optim.Optimi
     if settings.optimizer == "adam":
         return lambda params: torch.optim.Adam(params, lr=settings.lr, fused=True)
     return lambda params: torch.optim.SGD(params, lr=settings.lr, momentum=settings.momentum, fused=True)
+
+
+def set_rate(optimizers: list[torch.optim.Optimizer], settings: Train, epoch: int) -> None:
+    """The learning rate of this epoch, counted from 0."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * _factor(settings, epoch)
 
 
 def _factor(settings: Train, epoch: int) -> float:
@@ -289,11 +270,17 @@ def load_client(to: Split, source: Split) -> None:
 @torch.no_grad()
 def average(to: list[Split], splits: list[Split], sizes: list[int]) -> None:
     """Give the clients in `to` the mean of all clients' weights and buffers, weighted by their records."""
-    share = [size / sum(sizes) for size in sizes]
     theirs = [list(client_tensors(split).values()) for split in splits]
     ours = [list(client_tensors(split).values()) for split in to]
     for index, copies in enumerate(zip(*theirs, strict=True)):
-        mean = torch.stack([w * t.double() for w, t in zip(share, copies, strict=True)]).sum(0)
+        mean = mean_of(copies, sizes)
         for tensors in ours:
-            mine = tensors[index]
-            mine.copy_(mean if mine.is_floating_point() else mean.round())
+            tensors[index].copy_(mean)
+
+
+@torch.no_grad()
+def mean_of(copies: Sequence[Tensor], sizes: list[int]) -> Tensor:
+    """All clients' copies of one tensor, weighted by their records, in double precision; of counters a whole number."""
+    share = [size / sum(sizes) for size in sizes]
+    mean = torch.stack([w * t.double() for w, t in zip(share, copies, strict=True)]).sum(0)
+    return mean if copies[0].is_floating_point() else mean.round()

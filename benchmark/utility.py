@@ -10,10 +10,11 @@ from torch import Tensor
 
 from splitleak import metrics
 from splitleak.channel import filled
-from splitleak.contract import Records
+from splitleak.contract import Records, Task
 from splitleak.division import divide
 from splitleak.errors import BadInput
 from splitleak.seeds import Stream, axis_seed, order_seed
+from splitleak.settings import Clients
 from splitleak.split import Split
 from splitleak.training import Party
 
@@ -53,7 +54,8 @@ def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
     The share is dealt by the rule of the private part; with fewer test patients than clients, record by record.
     records: what it trained on; n: what it is judged on. utility is None where a share has none: an r2 of one record.
     """
-    shares = _test_shares(victim)
+    cell, data = victim.cell, victim.data
+    shares = shares_of_test(data.test, cell.clients, data.task, order_seed(cell))
     found = []
     for party, share in zip(parties, shares, strict=True):
         value = None
@@ -67,11 +69,11 @@ def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
     return found
 
 
-def _test_shares(victim: Victim) -> list[Records] | list[None]:
-    test, clients, seed = victim.data.test, victim.cell.clients, order_seed(victim.cell)
+def shares_of_test(test: Records, clients: Clients, task: Task, seed: int) -> list[Records] | list[None]:
+    """Each client's share of the test part, None where there are too few records."""
     for records in (test, replace(test, group=None)):
         try:
-            return divide(records, clients, victim.data.task, seed, least=1)
+            return divide(records, clients, task, seed, least=1)
         except BadInput:  # too few patients, then too few records
             continue
     return [None] * clients.n

@@ -19,7 +19,7 @@ from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Prot
 from splitleak.datasets.check import sound
 from splitleak.errors import BadInput, Diverged
 from splitleak.halfway import Halfway
-from splitleak.nouns import WHOLE, Objective
+from splitleak.nouns import WHOLE, Form, Objective
 from splitleak.seeds import Stream, axis_seed, order_seed
 from splitleak.settings import Federated
 from splitleak.split import Split
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CORE = (
     "training",
+    "ends",
     "division",
     "channel",
     "victim",
@@ -88,19 +89,25 @@ class Victim:
 
 def fresh(cell: Cell, data: Data, base: Path, wrap: Callable[[Hooks, Split], Hooks] | None = None) -> Victim:
     """An untrained victim: its weights depend on dataset, model and seed, never on the defence or the cut."""
+    split, live, defense = networks(cell, data.form, base, data.private.x.device)
+    if wrap is not None:
+        live = wrap(live, split)
+    return Victim(cell, data, split, live, defense)
+
+
+def networks(cell: Cell, form: Form, base: Path, device: torch.device) -> tuple[Split, Hooks, Defense]:
+    """A victim's networks, for records of this form: a server elsewhere builds the same and has no record."""
     model = cast(Model, plugins.make("model", cell.model, base))
     defense = cast(Defense, plugins.make("defense", cell.defense, base))
     cut = model.cuts("u_shape" if model.u_shaped else "vanilla")[0] if cell.cut is None else cell.cut  # of WHOLE: any
     with Stream(axis_seed("init", cell)):
-        split = model.split(data.in_shape, data.task, cut, cell.protocol)
-        split = defense.shape(split).to(data.private.x.device).measure(data.in_shape, data.in_range)
+        split = model.split(form.in_shape, form.task, cut, cell.protocol)
+        split = defense.shape(split).to(device).measure(form.in_shape, form.in_range)
         live = defense.begin(split, axis_seed("defense", cell))
     _check_batches(cell, split)
     if isinstance(live, nn.Module):
-        live.to(data.private.x.device)
-    if wrap is not None:
-        live = wrap(live, split)
-    return Victim(cell, data, split, live, defense)
+        live.to(device)
+    return split, live, defense
 
 
 def _check_batches(cell: Cell, split: Split) -> None:
@@ -206,17 +213,21 @@ def _note_utility(victim: Victim, curve: list[float]) -> None:
 
 def made_by(cell: Cell, data: Data, base: Path) -> dict[str, str]:
     """What a victim's weights came from beside its cell: source files, records, torch. Other ones: train again."""
-    here = Path(__file__).parent
-    kinds: tuple[plugins.Kind, ...] = ("dataset", "model", "defense")
-    specs = (cell.dataset, cell.model, cell.defense)
-    own = {kind: plugins.file_hash(plugins.find(kind, s["name"], base)) for kind, s in zip(kinds, specs, strict=True)}
-    core = {name: plugins.hash_of(here / f"{name}.py") for name in CORE}
-    weights = cell.model.get("weights")  # a file that the network starts from; where it is missing, `fresh` says so
+    own = {"dataset": plugins.file_hash(plugins.find("dataset", cell.dataset["name"], base))}
+    return own | sources(cell, base) | {"data": data_digest(data), "device": data.private.x.device.type}
+
+
+def sources(cell: Cell, base: Path) -> dict[str, str]:
+    """The part of it that has nothing to do with records."""
+    kinds: tuple[tuple[plugins.Kind, str], ...] = (("model", cell.model["name"]), ("defense", cell.defense["name"]))
+    own = {kind: plugins.file_hash(plugins.find(kind, name, base)) for kind, name in kinds}
+    core = {name: plugins.hash_of(Path(__file__).parent / f"{name}.py") for name in CORE}
+    weights = cell.model.get("weights")  # a file that the network starts from; where it is missing, `networks` says so
     if weights and Path(weights).is_file():
         core["weights"] = plugins.hash_of(Path(weights))
     if cell.protocol == "fedavg":
-        core["federation"] = plugins.hash_of(here / "federation.py")
-    return own | core | {"data": data_digest(data), "torch": torch.__version__, "device": data.private.x.device.type}
+        core["federation"] = plugins.hash_of(Path(__file__).with_name("federation.py"))
+    return own | core | {"torch": torch.__version__}
 
 
 def data_digest(data: Data) -> str:

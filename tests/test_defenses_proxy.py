@@ -182,7 +182,7 @@ def test_each_observation_is_one_step_along_its_own_gradient_alone() -> None:
         twin = copy.deepcopy(live.proxy).requires_grad_(True)
         (twin(done.wire["smashed"]) - records.x).abs().mean().backward()
         before = flat(live.proxy.parameters())
-        live.observe(done.x, done.wire["smashed"])
+        live.observe(done.client.x, done.wire["smashed"])
         torch.testing.assert_close(seen[-1], flat(p.grad for p in twin.parameters()))
         assert not torch.equal(before, flat(live.proxy.parameters()))
     assert len(seen) == 3

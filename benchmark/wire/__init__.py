@@ -1,0 +1,21 @@
+"""Split training across processes and machines: `serve` holds the top, each `join` its records, its bottom and head."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from splitleak.errors import BadInput
+
+
+def need() -> None:
+    """BadInput where the packages of the extra are missing; nothing else in splitleak needs them."""
+    missing = [name for name in ("grpc", "cryptography") if find_spec(name) is None]
+    if missing:
+        raise BadInput(f"serve and join need {' and '.join(missing)}: pip install 'splitleak[wire]'")
+
+
+def one_thread() -> None:
+    """As a worker of `run`: the bits hang on it."""
+    import torch
+
+    torch.set_num_threads(1)
