@@ -114,6 +114,7 @@ def measured(folder: Path) -> Iterator[Item]:
     for item, (step, bar) in STEPS.items():
         yield step_cost(item, step, bar)
     yield wire(folder)
+    yield federation()
     yield from runs(folder)
 
 
@@ -125,6 +126,48 @@ def wire(folder: Path) -> Item:
     across, alone = (max(side) for side in zip(*found, strict=True))
     detail = f"{across:.0f} against {alone:.0f} steps/s, ecg_cnn, batch 32, loopback"
     return Item("steps across two processes over in one", across / alone, "x", ">= 0.60", across >= 0.6 * alone, detail)
+
+
+def federation() -> Item:
+    """Rounds of three epochs by Flower against the same written as a plain loop; the best of three each."""
+    walls = {rounds: [(federated(rounds, True), federated(rounds, False)) for _ in range(3)] for rounds in (2, 8)}
+    (short, plain_short), (long, plain_long) = (map(min, zip(*walls[rounds], strict=True)) for rounds in (2, 8))
+    ratio = (long - short) / (plain_long - plain_short)
+    fixed = (long - plain_long) / 8
+    detail = f"{long:.2f} against {plain_long:.2f} s for 8 rounds; {1e3 * fixed:.0f} ms a round is the federation's"
+    return Item("rounds of a federation over a plain loop", ratio, "x", "<= 1.30", ratio <= 1.3, detail)
+
+
+def federated(rounds: int, by_flower: bool) -> float:
+    """Seconds for these rounds of two clients, without what comes before and after."""
+    from splitleak import matrix, victim
+    from splitleak.federation import load, weights
+
+    asked: dict[str, Any] = {"name": "fedavg", "rounds": rounds, "local_epochs": 3}
+    axes = {"dataset": [{"name": "ecg_pvc_synthetic", "n": 1000}], "model": ["ecg_pvc_net"]}
+    cell = matrix.read({"matrix": axes | {"protocol": [asked], "clients": [2]}}).cells[0]
+    data = victim.load_data(cell, Path.cwd(), torch.device("cpu"))
+    network = victim.fresh(cell, data, Path.cwd())
+    running = victim.federation(network)
+    start = time.perf_counter()
+    if by_flower:
+        running.run(lambda: None)
+        return time.perf_counter() - start
+    mean = weights(network.split)
+    for _ in range(rounds):
+        copies = []
+        for party in running.parties:
+            load(network.split, mean)
+            optimizer = make_optimizer(cell.train)(network.split.train().parameters())
+            for _ in range(asked["local_epochs"]):
+                for x, y in party.batches():
+                    optimizer.zero_grad()
+                    data.task.loss(network.split(x), y).backward()
+                    optimizer.step()
+            copies.append(weights(network.split))
+        share = [len(party.records) / len(data.private) for party in running.parties]
+        mean = {name: torch.stack([w * c[name] for w, c in zip(share, copies, strict=True)]).sum(0) for name in mean}
+    return time.perf_counter() - start
 
 
 def step_cost(item: str, step: Step, bar: float) -> Item:
