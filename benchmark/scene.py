@@ -46,12 +46,13 @@ def sent_together(cell: Cell, private: Records, sent: list[Any]) -> tuple[Record
     seen: set[int] = set()
     ids = private.id.tolist()
     for number, client, rows in sent:
-        fresh = list({ids[row]: row for row in rows if ids[row] not in seen}.values())
+        drawn = [rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()]
+        fresh = list({ids[row]: row for row in drawn if ids[row] not in seen}.values())
         fresh = fresh[: cell.evaluate.targets - len(group)]
         if not fresh:
             continue
         seen |= {ids[row] for row in fresh}
-        places.append(torch.tensor(fresh)[torch.randperm(len(fresh), generator=generator)])
+        places.append(torch.tensor(fresh))
         group += [len(senders)] * len(fresh)
         senders.append((number, client))
     return private.take(torch.cat(places).to(private.x.device)), torch.tensor(group), senders
