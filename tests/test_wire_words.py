@@ -151,7 +151,11 @@ def test_a_message_comes_out_as_it_went_in_and_lies_as_torch_would_have_it(dtype
         assert back.tensors[name].data_ptr() % 64 == 0
 
 
-@pytest.mark.parametrize("raw", [b"", b"\0" * 8, b"\xff" * 40, b"\x80\x04\x95", pack("x")[:-1], pack("x") + b"!"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\0" * 8, b"\xff" * 40, b"\x80\x04\x95", pack("x")[:-1], pack("x") + b"!"],
+    ids=["nothing", "zeros", "ones", "a pickle's head", "cut short", "too long"],
+)
 def test_bytes_that_are_no_message_are_rejected(raw: bytes) -> None:
     with pytest.raises(Rejected):
         unpack(raw)
