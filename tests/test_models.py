@@ -360,12 +360,12 @@ def of_toys(model: Any, **axes: Any) -> dict[str, Any]:
         ({"model": "resnet34", "cut": [7], "protocol": ["u_shape"]}, r"at 7 .* 'u_shape' \(legal cuts: 0, .* 6\)"),
         ({"model": "unet", "cut": [5]}, r"'unet' cannot be cut at 5 .* 'u_shape' \(legal cuts: 1, 2, 3, 4\)"),
         ({"model": "unet", "protocol": ["vanilla"]},
-         r"'unet' cannot be cut under protocol 'vanilla' \(legal protocols: central, u_shape\)"),
+         r"'unet' cannot be cut under protocol 'vanilla' \(legal protocols: central, u_shape, fedavg\)"),
         ({"model": {"name": "mlp", "hidden": [[8]]}, "protocol": ["u_shape"]},
-         r"'mlp\(hidden=\[8\]\)' cannot be cut under protocol 'u_shape' \(legal protocols: central, vanilla\)"),
+         r"'mlp\(hidden=\[8\]\)' cannot be cut under protocol 'u_shape' \(legal protocols: central, vanilla, fedavg\)"),
         ({"model": {"name": "mlp", "hidden": [[0]]}}, "model 'mlp': hidden: 0: must be greater than or equal to 1"),
         ({"model": {"name": "unet", "levels": 1}}, "model 'unet': levels: must be greater than or equal to 2"),
-        ({"model": {"name": "lenet", "activation": "tanh"}}, "model 'lenet': activation: must be 'relu' or 'sigmoid'"),
+        ({"model": {"name": "lenet", "activation": "elu"}}, "'lenet': activation: must be 'relu', 'sigmoid' or 'tanh'"),
     ],
 )  # fmt: skip
 def test_a_cut_or_parameter_that_a_model_does_not_have_is_bad_input(axes: dict[str, Any], told: str) -> None:

@@ -23,6 +23,7 @@ VIEW = {
     "labels": "LABELS", "inputs": "INPUTS", "hints": "HINTS", "aux": "AUX", "aux_labels": "AUX_LABELS",
     "aux_property": "AUX_LABELS", "pairs": "PAIRS", "top": "TOP", "bottom": "BOTTOM", "fresh_bottom": "ARCHITECTURE",
     "query": "QUERY", "defense": "DEFENSE", "steps": "STEPS", "log": "SMASHED",
+    "updates": "UPDATES", "fresh_model": "ARCHITECTURE",
 }  # fmt: skip
 STEP = {
     "smashed": "SMASHED", "gradient": "GRADIENT", "features": "SMASHED", "gradient_features": "GRADIENT",
@@ -46,7 +47,7 @@ def call(gate: View | Step, name: str) -> object:
         return found(0, lambda z: torch.zeros(len(z)))
     if name == "reply":
         return found(torch.zeros(16, *gate._sources["smashed"]().shape[1:]))
-    return found() if callable(found) and name == "fresh_bottom" else found
+    return found() if callable(found) and name.startswith("fresh_") else found
 
 
 def refusal(gate: View | Step, name: str) -> str:
