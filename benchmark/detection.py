@@ -5,18 +5,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from splitleak import matrix
-from splitleak.store import Store
-from splitleak.table import Record, address, average
+from splitleak import show
+from splitleak.table import Record, average, done_by_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +27,8 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        if record["status"] == "done":
-            groups[address(record)].append(record)
     rows = []
-    for key, runs in groups.items():
+    for key, runs in done_by_row(records).items():
         seen = [r for r in runs if r.get("detected_at") is not None]
         batches = median(r["detected_at"] for r in seen) if seen else None
         then, whole = (average([max(0.0, r["metrics"]["advantage"]) for r in part]) for part in (seen, runs))
@@ -46,16 +36,5 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def main() -> None:
-    """Read the records of a matrix's cells in a results folder; write the table if told where, and print it."""
-    name, folder, *csv = sys.argv[1:]
-    store = Store(Path(folder))
-    found = [store.record(cell.key) for cell in matrix.read(name).cells]
-    table = summary([record for record in found if record is not None])
-    if csv:
-        table.to_csv(csv[0], index=False, float_format="%.6g")
-    typer.echo(table.to_string(index=False))
-
-
 if __name__ == "__main__":
-    main()
+    show.summary(summary)

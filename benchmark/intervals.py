@@ -5,16 +5,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from splitleak import matrix
-from splitleak.store import Store
-from splitleak.table import ROW, Record, address, interval
+from splitleak import show
+from splitleak.table import ROW, Record, done_by_row, interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +28,8 @@ def table(records: list[Record]) -> pd.DataFrame:
     """A row per cell but for its seed: the mean of each measure, and half the width of Student's 95 % interval."""
     import pandas as pd
 
-    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        if record["status"] == "done":
-            groups[address(record)].append(record)
     rows = []
-    for key, runs in groups.items():
+    for key, runs in done_by_row(records).items():
         row: dict[str, Any] = {name: value for name, value in zip(ROW, key, strict=False) if name in TOLD}
         row |= {"n_seeds": len(runs), "utility_metric": runs[0]["utility_metric"]}
         each = [measures(run) for run in runs]
@@ -49,15 +39,5 @@ def table(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main() -> None:
-    name, folder, *csv = sys.argv[1:]
-    store = Store(Path(folder))
-    found = [store.record(cell.key) for cell in matrix.read(name).cells]
-    whole = table([record for record in found if record is not None])
-    if csv:
-        whole.to_csv(csv[0], index=False, float_format="%.6g")
-    typer.echo(whole.to_string(index=False, float_format="%.4f"))
-
-
 if __name__ == "__main__":
-    main()
+    show.summary(table)

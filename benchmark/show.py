@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import typer
+
 from splitleak import matrix, plugins, threats
 from splitleak.errors import BadInput
 from splitleak.plugin import defaults
-from splitleak.store import write
+from splitleak.store import Store, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +64,17 @@ def write_csv(board: pd.DataFrame, path: Path) -> None:
     for name in ("cut", "n_seeds", "bytes_up", "bytes_down"):
         plain[name] = plain[name].astype("Int64")
     write(path, plain.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+
+
+def summary(make: Callable[[list[dict[str, Any]]], pd.DataFrame]) -> None:
+    """What `python -m` of a summary does: a matrix's records in a folder, as a table, and as CSV if told where."""
+    name, folder, *csv = sys.argv[1:]
+    store = Store(Path(folder))
+    found = [store.record(cell.key) for cell in matrix.read(name).cells]
+    whole = make([record for record in found if record is not None])
+    if csv:
+        whole.to_csv(csv[0], index=False, float_format="%.6g")
+    typer.echo(whole.to_string(index=False, float_format="%.4f"))
 
 
 def where(record: dict[str, Any]) -> str:

@@ -56,6 +56,15 @@ def address(record: Record) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def done_by_row(records: Sequence[Record]) -> dict[tuple[Any, ...], list[Record]]:
+    """What was measured, by the row that it belongs to."""
+    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        if record["status"] == "done":
+            groups[address(record)].append(record)
+    return groups
+
+
 def protocol_label(cell: dict[str, Any]) -> str:
     return str(Federated(**cell["federated"])) if "federated" in cell else str(cell["protocol"])
 

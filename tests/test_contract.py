@@ -299,7 +299,6 @@ def of_attack(records: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("every attack")  # on one worker: the fixture is what takes long
 @pytest.mark.parametrize("name", of("attack"))
 def test_every_attack_runs_and_its_null_twin_learns_nothing(records: list[list[dict[str, Any]]], name: str) -> None:
     mine = of_attack(records[0], name)
@@ -314,7 +313,6 @@ def test_every_attack_runs_and_its_null_twin_learns_nothing(records: list[list[d
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("every attack")  # on one worker: the fixture is what takes long
 @pytest.mark.parametrize("name", of("attack"))
 def test_every_attack_done_again_finds_the_same(records: list[list[dict[str, Any]]], name: str) -> None:
     one, other = ({r["key"]: (r.get("metrics"), r.get("null")) for r in of_attack(run, name)} for run in records)
