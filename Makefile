@@ -9,7 +9,7 @@ run: $(MADE)
 	$(BIN)/splitleak run quick
 
 test: lint types
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist load
 
 quick-test: $(MADE)
 	$(BIN)/pytest -n 2 -m "not slow"
