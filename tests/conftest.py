@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -169,8 +170,13 @@ class Lab:
 
     def files(self, out: str = "out") -> dict[str, tuple[int, bytes]]:
         """Every result file with when it was written and what is in it."""
-        paths = [p for kind in ("records", "victims") for p in (self.folder / out / kind).glob("*") if p.is_file()]
-        return {f"{p.parent.name}/{p.name}": (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(paths)}
+        found = {}
+        for path in sorted(
+            p for kind in ("records", "victims") for p in (self.folder / out / kind).glob("*") if p.is_file()
+        ):
+            with contextlib.suppress(FileNotFoundError):  # a temporary file of a run that goes on meanwhile
+                found[f"{path.parent.name}/{path.name}"] = (path.stat().st_mtime_ns, path.read_bytes())
+        return found
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """The command line as a process (and process group) of its own."""
