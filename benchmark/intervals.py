@@ -13,7 +13,7 @@ from splitleak.table import ROW, Record, done_by_row, interval
 if TYPE_CHECKING:
     import pandas as pd
 
-TOLD = ("dataset", "model", "cut", "clients", "defense", "goal", "attack")  # of a row's address
+TOLD = ("dataset", "model", "cut", "protocol", "clients", "defense", "goal", "attack")  # of a row's address
 
 
 def measures(record: Record) -> dict[str, float]:

