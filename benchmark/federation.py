@@ -141,7 +141,7 @@ class Federation:
 
         def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord | None:
             load(self.split, arrays.to_torch_state_dict())
-            if number:
+            if number and number % self.asked.utility_every == 0:
                 after_round()
             return None
 
@@ -175,7 +175,8 @@ class Federation:
             mean = next(made)
             load(self.split, mean)
             self._keep((number, -1), before, mean, self._in_a_round())
-            after_round()
+            if number % self.asked.utility_every == 0:
+                after_round()
             before = mean
         self.split.eval()
 

@@ -44,6 +44,7 @@ class Federated:
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the clients that take part in a round
     proximal_mu: Annotated[float, Field(ge=0)] = 0.1  # of fedprox: the pull back to the round's first weights
     server_lr: Annotated[float, Field(gt=0)] = 0.01  # of fedadam
+    utility_every: Positive = 1  # rounds between two points of the utility's curve: each costs the whole test part
 
     def __str__(self) -> str:
         """`fedavg(rounds=5, local_epochs=3)`: what was chosen, and how long it trains in any case."""

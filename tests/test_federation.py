@@ -111,6 +111,8 @@ def test_utility_is_noted_after_every_round_and_for_every_client(run: Any) -> No
     assert len(record["utility_curve"]) == 4
     assert record["utility_curve"][-1] == pytest.approx(record["utility"])
     assert len(record["utility_clients"]) == 3
+    (seldom,) = run(protocol=fed(rounds=4, utility_every=2), clients=3, train=SGD, attack="blind")
+    assert seldom["utility_curve"] == record["utility_curve"][1::2]
 
 
 def test_bytes_are_all_weights_for_each_client_and_round_shared_out(stage: Stage) -> None:
