@@ -123,7 +123,8 @@ class Federation:
         asked: Federated, clients: Clients, seed: int,
     ) -> None:  # fmt: skip
         self.split, self.task, self.live, self.defense, self.asked = split, task, live, defense, asked
-        self.train = train if asked.batch_size is None else replace(train, batch_size=asked.batch_size)
+        own = {name: getattr(asked, name) for name in ("batch_size", "optimizer", "lr")}
+        self.train = replace(train, **{name: value for name, value in own.items() if value is not None})
         self.places = divide(replace(private, id=torch.arange(len(private))), clients, task, seed)
         parts = [private.take(part.id.to(private.x.device)) for part in self.places]
         self.parties = [

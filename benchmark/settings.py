@@ -39,7 +39,9 @@ class Federated:
     rounds: Positive = 5
     local_epochs: Positive = 3  # of each client's own records, in each round
     local_steps: Positive | None = None  # so many batches a round, in place of epochs
-    batch_size: Positive | None = None  # of the clients; None is `[train]`'s
+    batch_size: Positive | None = None  # of the clients, as the next two; None is `[train]`'s
+    optimizer: Literal["adam", "sgd"] | None = None
+    lr: Annotated[float, Field(gt=0)] | None = None
     strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the clients that take part in a round
     proximal_mu: Annotated[float, Field(ge=0)] = 0.1  # of fedprox: the pull back to the round's first weights

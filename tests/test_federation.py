@@ -92,6 +92,17 @@ def test_fedadam_steps_towards_the_mean_at_the_servers_own_pace(stage: Stage) ->
     assert 0 < moved[0] < 1e-3 < moved[1]
 
 
+def test_a_tables_own_optimiser_rate_and_batch_are_those_of_the_clients(stage: Stage) -> None:
+    own = {"optimizer": "sgd", "lr": 0.1, "batch_size": 8}
+    settings = {"momentum": 0.0, "lr": 3e-3}
+    told, asked = (
+        stage(protocol=fed(**here), clients=2, train=settings | there, attack="blind")
+        for here, there in ((own, {}), ({}, own))
+    )
+    assert apart(learned(told), learned(asked)) == 0
+    assert apart(learned(told), learned(stage(protocol=fed(), clients=2, train=settings, attack="blind"))) > 0
+
+
 def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in tensors.items() if t.is_floating_point() and "running" not in name}
 
