@@ -18,7 +18,8 @@ TOLD = ("dataset", "model", "cut", "protocol", "clients", "defense", "goal", "at
 
 def measures(record: Record) -> dict[str, float]:
     """What was measured of the victim (of several clients also the least) and of the guess."""
-    found = {"utility": record["utility"]} | (record.get("utility_also") or {})
+    also = record.get("utility_also") or {}  # may bear the name of a measure of the guess: auc, mse
+    found = {"utility": record["utility"]} | {f"utility_{name}": value for name, value in also.items()}
     own = [client["utility"] for client in record.get("utility_clients") or () if client["utility"] is not None]
     found |= {"utility_worst_client": min(own)} if own else {}
     return found | {name: value for name, value in record["metrics"].items() if isinstance(value, float)}

@@ -21,6 +21,7 @@ def test_each_measure_has_its_mean_and_students_interval(run: Callable[..., list
         for measure, values in (
             ("mse", [r["metrics"]["mse"] for r in mine]),
             ("utility", [r["utility"] for r in mine]),
+            ("utility_balanced_accuracy", [r["utility_also"]["balanced_accuracy"] for r in mine]),
             ("utility_worst_client", [min(client["utility"] for client in r["utility_clients"]) for r in mine]),
         ):
             assert row[measure] == pytest.approx(sum(values) / 3)
