@@ -127,6 +127,26 @@ class Ran:
         return said[0]
 
 
+DCOR = """import json, sys, dcor, numpy
+told = [(name, *map(numpy.array, pair)) for name, *pair in json.load(sys.stdin)]
+print(json.dumps([float(getattr(dcor, name)(x, y)) for name, x, y in told]))"""
+
+
+@pytest.fixture(scope="session")
+def dcor() -> Callable[..., list[float]]:
+    """`dcor(("distance_correlation", x, y), ...)`: what the library says, asked in a process of its own.
+
+    Importing it compiles for ten seconds, and once that aborted a process in which much else was loaded.
+    """
+
+    def ask(*asked: tuple[str, Tensor, Tensor]) -> list[float]:
+        told = json.dumps([(name, x.tolist(), y.tolist()) for name, x, y in asked])
+        done = subprocess.run([sys.executable, "-c", DCOR], input=told, capture_output=True, text=True, check=True)
+        return list(json.loads(done.stdout))
+
+    return ask
+
+
 def hear_interrupts() -> None:
     """In a child: a test run in the background of a shell hands down that interrupts are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
