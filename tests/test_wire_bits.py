@@ -35,7 +35,7 @@ class Slow(Defense):
 
 @pytest.fixture
 def wire(tmp_path: Path) -> Iterator[Wire]:
-    for toy in ("toy_signals.py", "toy_images.py", "toy_skips.py"):
+    for toy in ("toy_signals.py", "toy_images.py", "toy_skips.py", "toy_alarm.py"):
         shutil.copy(TOYS / toy, tmp_path)
     (tmp_path / "slow.py").write_text(SLOW)
     yield from wires(tmp_path)
@@ -124,6 +124,16 @@ def test_ends_with_the_bits_of_the_run_in_one_process(wire: Wire, protocol: str,
         assert same(wire.weights("client0", "c"), own)
         return
     InProcess(wire).check(wire)
+
+
+def test_a_client_that_sees_a_hijack_ends_the_training_and_both_records_say_when(wire: Wire) -> None:
+    write(wire, defense='{ name = "./toy_alarm.py", after = 4 }')
+    through(wire)
+    client, server = wire.record("client0", "c"), wire.record("server", "s")
+    assert (client["status"], client["detected_at"], client["steps"]) == ("done", 4, 4)
+    assert server["status"] == "done"
+    assert server["detected_at"] == 5  # its top has moved once more than the client has let itself be moved
+    assert client["utility"] is not None
 
 
 def begun(wire: Wire, n: int, *more: str) -> list[Fork]:
