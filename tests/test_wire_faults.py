@@ -162,6 +162,11 @@ def spoil(change: Callable[[Tensor], Tensor], at: int = 2) -> Callable[[], None]
     return before
 
 
+def with_(**others: Tensor) -> Callable[[], None]:
+    """In the process: every batch goes up with these tensors in place of its own."""
+    return swap(lambda raw: messages.pack("batch", messages.unpack(raw).tensors | others))
+
+
 def swap(raw: Callable[[bytes], bytes]) -> Callable[[], None]:
     """In the process: every batch goes up as other bytes."""
 
@@ -186,15 +191,8 @@ BAD = {
     "kind": (swap(lambda raw: messages.pack("weights")), "message 'weights', expected 'batch'"),
     "garbage": (swap(lambda raw: b"\x80\x04garbage"), "9 bytes that are no message"),
     "cut off": (swap(lambda raw: raw[:-9]), "bytes that are no message"),
-    "place": (swap(lambda raw: raw.replace(b'\\"index\\": 1', b'\\"index\\": 9')), "batch (0, 9) where (0, 1) is due"),
-    "label": (
-        swap(
-            lambda raw: messages.pack(
-                "batch", messages.unpack(raw).tensors | {"labels": torch.full((32,), 9)}, epoch=0, index=0
-            )
-        ),
-        "'labels' must be classes from 0 to 1",
-    ),
+    "place": (with_(place=torch.tensor([0, 9])), "batch (0, 9) where (0, 0) is due"),
+    "label": (with_(labels=torch.full((32,), 9)), "'labels' must be classes from 0 to 1"),
 }
 
 

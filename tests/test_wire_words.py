@@ -69,8 +69,8 @@ def counted(tape: list[bytes]) -> Counter[str]:
 @pytest.mark.parametrize(
     ("protocol", "up", "down"),
     [
-        ("vanilla", {"smashed", "labels"}, {"gradient", "out"}),
-        ("u_shape", {"smashed", "gradient_features"}, {"features", "gradient", "out"}),
+        ("vanilla", {"smashed", "labels", "place"}, {"gradient", "out"}),
+        ("u_shape", {"smashed", "gradient_features", "place"}, {"features", "gradient", "out"}),
     ],
 )
 def test_no_record_crosses_and_labels_only_where_the_server_has_them(
@@ -86,7 +86,8 @@ def test_no_record_crosses_and_labels_only_where_the_server_has_them(
     for part in (data.private, data.test):
         for x in part.x:
             assert x.numpy().tobytes() not in raw
-    labels = [t for message in sent for t in message.tensors.values() if not t.is_floating_point()]
+    whole_numbers = {n for message in sent for n, t in message.tensors.items() if not t.is_floating_point()}
+    labels = whole_numbers - {"place"}  # which is the epoch's number and the batch's
     assert bool(labels) == (protocol == "vanilla")
     for name, bytes_ in (("client0", "c"), ("server", "s")):  # both ends have counted every byte, and the same
         record = wire.record(name, bytes_)
@@ -159,3 +160,14 @@ def test_a_message_comes_out_as_it_went_in_and_lies_as_torch_would_have_it(dtype
 def test_bytes_that_are_no_message_are_rejected(raw: bytes) -> None:
     with pytest.raises(Rejected):
         unpack(raw)
+
+
+def test_a_header_that_was_seen_before_vouches_for_no_other_length() -> None:
+    raw = pack("batch", {"a": torch.ones(3, 2)})
+    for _ in range(2):
+        assert torch.equal(unpack(raw).tensors["a"], torch.ones(3, 2))
+    for bad in (raw[:-1], raw + b"!", raw[:-8]):
+        with pytest.raises(Rejected):
+            unpack(bad)
+    other = pack("batch", {"a": torch.zeros(3, 2)})
+    assert torch.equal(unpack(other).tensors["a"], torch.zeros(3, 2))

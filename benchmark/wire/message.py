@@ -6,11 +6,14 @@ On the wire it is one safetensors file: a JSON header with kind and facts, then 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
@@ -22,8 +25,8 @@ from splitleak.nouns import Shape, Task
 FRAME = 5  # bytes that gRPC puts before each message: a flag and its length
 LARGEST = 2**30  # bytes of one message
 DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I64": torch.int64, "I32": torch.int32,
-    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1",
+    "BOOL": "?",
 }  # fmt: skip
 
 
@@ -50,28 +53,64 @@ class Message:
 def pack(kind: str, tensors: Mapping[str, Tensor] | None = None, /, **facts: Any) -> bytes:
     """A message as bytes; facts are plain values."""
     flat = {name: t.detach().cpu().contiguous().numpy() for name, t in (tensors or {}).items()}
-    return save(flat, {"kind": kind, "facts": json.dumps(facts)})  # a third of the time of the one for torch
+    forms = tuple((name, t.dtype.str, t.shape) for name, t in flat.items())
+    head, order = _head(kind, json.dumps(facts), forms)
+    return b"".join([head, *(flat[name].tobytes() for name in order)])
+
+
+@lru_cache(64)
+def _head(kind: str, facts: str, forms: tuple[tuple[str, str, Shape], ...]) -> tuple[bytes, list[str]]:
+    """A header as safetensors writes it, and in which order the tensors then lie: the same for thousands of batches."""
+    head = _header(save({name: np.zeros(shape, dtype) for name, dtype, shape in forms}, {"kind": kind, "facts": facts}))
+    said = json.loads(head[8:])
+    return head, sorted((name for name, _, _ in forms), key=lambda name: said[name]["data_offsets"])
+
+
+def _header(raw: bytes) -> bytes:
+    return raw[: 8 + int.from_bytes(raw[:8], "little")]
 
 
 def unpack(raw: bytes) -> Message:
     """The message in these bytes, its tensors in memory of their own; Rejected if there is none."""
+    head = _header(raw)
     try:
-        parts = deserialize(raw)  # type: ignore[no-untyped-call]  # checks the header: offsets, sizes, overlaps
-        said = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
-        kind, facts = said["kind"], json.loads(said["facts"])
-        if not isinstance(facts, dict):
-            raise TypeError
-        return Message(kind, {name: _tensor(part) for name, part in parts}, facts)
+        layout = _layouts.get((head, len(raw))) or _layout(raw, head)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise Rejected(f"{len(raw)} bytes that are no message ({type(error).__name__})") from None
+    tensors = {name: _tensor(raw, *where) for name, where in layout.tensors.items()}
+    return Message(layout.kind, tensors, dict(layout.facts))
 
 
-def _tensor(part: dict[str, Any]) -> Tensor:
+@dataclass(frozen=True)
+class Layout:
+    """What a header says: where each tensor begins, its dtype and shape."""
+
+    kind: str
+    facts: dict[str, Any]
+    tensors: dict[str, tuple[int, str, list[int]]]
+
+
+_layouts: dict[tuple[bytes, int], Layout] = {}  # by header and length of the whole message
+
+
+def _layout(raw: bytes, head: bytes) -> Layout:
+    """Read and checked by safetensors (offsets, sizes, overlaps); remembered: thousands of messages share a header."""
+    parts = deserialize(raw)  # type: ignore[no-untyped-call]
+    said = json.loads(head[8:])
+    kind, facts = said["__metadata__"]["kind"], json.loads(said["__metadata__"]["facts"])
+    if not isinstance(facts, dict):
+        raise TypeError
+    begins = {name: len(head) + said[name]["data_offsets"][0] for name, _ in parts}
+    tensors = {name: (begins[name], DTYPES[part["dtype"]], part["shape"]) for name, part in parts}
+    if len(_layouts) >= 64:
+        _layouts.clear()
+    _layouts[head, len(raw)] = layout = Layout(kind, facts, tensors)
+    return layout
+
+
+def _tensor(raw: bytes, begin: int, dtype: str, shape: list[int]) -> Tensor:
     """Copied once, into memory that is aligned as torch's own: else a product might be summed in another order."""
-    dtype, shape = DTYPES[part["dtype"]], part["shape"]
-    if 0 in shape:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(part["data"], dtype=dtype).clone().view(shape)
+    return torch.tensor(np.frombuffer(raw, dtype, math.prod(shape), begin).reshape(shape))
 
 
 def take(message: Message, name: str, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
@@ -84,7 +123,7 @@ def take(message: Message, name: str, shape: Shape, dtype: torch.dtype | None = 
         raise Rejected(f"'{name}' has shape {tuple(t.shape)}, it should have ({wanted})")
     if dtype is not None and t.dtype != dtype:
         raise Rejected(f"'{name}' holds {t.dtype}, it should hold {dtype}")
-    if t.is_floating_point() and not t.sum().isfinite() and not t.isfinite().all():  # the sum: a fifth of the time
+    if t.is_floating_point() and not math.isfinite(t.sum()) and not t.isfinite().all():  # the sum: a tenth of the time
         raise Rejected(f"'{name}' holds {'NaN' if t.isnan().any() else 'infinite values'}")
     return t
 

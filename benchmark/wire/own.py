@@ -96,8 +96,8 @@ class Own:
         """One batch up, its gradient down, one step; returns the loss, NaN where it is the server's."""
         end, loss = ClientEnd(self.split, self.live, self.task), math.nan
         smashed = end.send(x, y)
-        up = {"smashed": smashed} | ({"labels": end.y} if self.split.head is None else {})
-        self.line.send("batch", up, epoch=story.epoch, index=index)
+        up = {"smashed": smashed, "place": torch.tensor([story.epoch, index])}
+        self.line.send("batch", up | ({"labels": end.y} if self.split.head is None else {}))
         if self.split.head is not None:
             lost, gradient = end.judge(self._tensor("features", (len(x), *self.out_shape)))
             if not math.isfinite(loss := float(lost)):

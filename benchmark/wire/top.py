@@ -94,7 +94,7 @@ class Top:
         line, end, loss = seat.line, ServerEnd(self.network, self.live, self.task), math.nan
         message = self._receive(seat, "batch")
         with told_by(line.who):
-            if (there := (message.facts.get("epoch"), message.facts.get("index"))) != place:
+            if (there := tuple(take(message, "place", (), torch.int64).tolist())) != place:
                 raise Rejected(f"batch {there} where {place} is due (epoch, index)")
             smashed = sized(take(message, "smashed", self.cut_shape, self.dtype), size)
             if self.cell.protocol == "vanilla":
