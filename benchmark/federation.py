@@ -185,17 +185,20 @@ class Federation:
         return taking_part(self.asked.fraction, len(self.parties))
 
     def _app(self) -> ClientApp:
-        app = ClientApp(mods=self.defense.mods())
+        mods = self.defense.mods()
+        app = ClientApp(mods=mods)
 
         @app.train()
         def train(message: Message, context: Context) -> Message:
             party = self.parties[int(context.node_config["partition-id"])]
             content: Any = message.content  # what lies under a name is the sender's word
             config = content[CONFIG]
-            load(self.split, content[ARRAYS].to_torch_state_dict())
+            before = content[ARRAYS].to_torch_state_dict()
+            load(self.split, before)
             n = self._local(party, int(config["server-round"]), float(config.get("proximal-mu", 0.0)))
             told = MetricRecord({RECORDS: len(party.records), "alike": 1, "steps": n})
-            return Message(RecordDict({ARRAYS: ArrayRecord(weights(self.split)), "metrics": told}), reply_to=message)
+            after = stirred(weights(self.split), before) if mods else weights(self.split)
+            return Message(RecordDict({ARRAYS: ArrayRecord(after), "metrics": told}), reply_to=message)
 
         return app
 
@@ -274,6 +277,17 @@ def load(network: nn.Module, given: Weights) -> None:
     mine = network.state_dict()
     for name, t in given.items():
         mine[name].copy_(t)
+
+
+def stirred(after: Weights, before: Weights) -> Weights:
+    """Weights that have not moved at all, as where noise has saturated a network, move by the least step of one float.
+
+    Flower's clipping divides by the length of an update.
+    """
+    if all(torch.equal(t, before[name]) for name, t in after.items()):
+        one = next(iter(after.values())).view(-1)[:1]
+        one.copy_(torch.nextafter(one, torch.full_like(one, math.inf)))
+    return after
 
 
 def taking_part(fraction: float, clients: int) -> int:

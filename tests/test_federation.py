@@ -308,6 +308,20 @@ def test_a_clipped_update_has_the_norm_that_was_allowed(attempt: Attempt) -> Non
     assert float(torch.cosine_similarity(change(plain[0]), change(clipped[0]), dim=0)) > 0.999
 
 
+@pytest.mark.parametrize("name", ["central_dp", "local_dp"])
+def test_a_client_that_learned_nothing_is_clipped_like_any_other(stage: Stage, name: str) -> None:
+    asked = {"name": name, "max_norm": 1e-6}
+    scene = stage(
+        model={"name": "toy_chain", "norm": False},
+        protocol=fed(),
+        clients=2,
+        train=SGD | {"lr": 1e-30},
+        defense=asked,
+        attack="blind",
+    )
+    assert all(t.isfinite().all() for t in learned(scene).values())
+
+
 def test_the_noise_of_central_dp_is_in_the_average(stage: Stage) -> None:
     asked = {"protocol": fed(rounds=1), "clients": 2, "train": SGD, "attack": "blind"}
     quiet, loud = (
