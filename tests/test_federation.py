@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +25,8 @@ from splitleak.score import Question, floor_of
 from splitleak.seeds import order_seed
 from splitleak.threats import THREATS
 from splitleak.training import Party, train_whole
+
+from .conftest import TOYS, toy_matrix
 
 pytest.importorskip("flwr")
 Toy = Callable[..., Any]
@@ -115,6 +120,44 @@ def test_a_fraction_of_the_clients_takes_part_and_others_stay_out(stage: Stage) 
     assert {len(clients) for clients in told.values()} == {2}
     assert len(set().union(*told.values())) > 2  # not always the same two
     assert [taking_part(f, 4) for f in (0.1, 0.5, 0.99, 1.0)] == [1, 2, 3, 4]
+
+
+TWICE = """import json, sys, torch
+from pathlib import Path
+from splitleak import matrix, victim
+for given in json.load(sys.stdin):
+    here, cell = Path.cwd(), matrix.read(given, Path.cwd()).cells[0]
+    data = victim.load_data(cell, here, torch.device("cpu"))
+    made = [victim.fresh(cell, data, here) for _ in range(2)]
+    sent = [victim.train(one)["sent"] for one in made]
+    print(json.dumps([sent, [one.fingerprint() for one in made]]))"""
+
+
+def test_the_first_federation_of_a_process_is_like_any_other_of_it() -> None:
+    """Flower's own imports draw from Python's random state: they once came between a victim's seed and its clients."""
+    asked = [
+        toy_matrix(protocol=fed(rounds=6, fraction=0.5), clients=6, train=SGD, defense=defense, attack="blind")
+        for defense in (
+            "none",
+            {"name": "local_dp", "max_norm": 1e-3},
+            {"name": "central_dp", "max_norm": 1e-3},
+            "secagg",
+        )
+    ]
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", TWICE],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TOYS,
+    )
+    assert told.returncode == 0, told.stderr
+    for line in told.stdout.splitlines():
+        (first, again), (one, other) = json.loads(line)
+        assert first == again
+        assert one == other
+    assert len(told.stdout.splitlines()) == len(asked)
 
 
 def test_utility_is_noted_after_every_round_and_for_every_client(run: Any) -> None:
