@@ -85,21 +85,30 @@ class Own:
     def epoch(self, story: Story) -> None:
         """One pass over its own records; the mean loss is noted where it is the client's."""
         set_rate(self.party.optimizers, self.cell.train, story.epoch)
-        total = 0.0
-        for index, (x, y) in enumerate(self.party.batches()):
-            total += len(x) * self._batch(story, index, x, y)
-            story.steps += 1
+        batches, total, index = self.party.batches(), 0.0, 0
+        batch = next(batches, None)
+        while batch is not None:
+            size, end = len(batch[0]), self._up((story.epoch, index), *batch)
+            batch = next(batches, None)  # while the server is busy
+            total += size * self._down(story, end)
+            story.steps, index = story.steps + 1, index + 1
         if self.split.head is not None:
             story.losses.append(total / len(self.party.records))
 
-    def _batch(self, story: Story, index: int, x: Tensor, y: Tensor) -> float:
-        """One batch up, its gradient down, one step; returns the loss, NaN where it is the server's."""
-        end, loss = ClientEnd(self.split, self.live, self.task), math.nan
-        smashed = end.send(x, y)
-        up = {"smashed": smashed, "place": torch.tensor([story.epoch, index])}
+    def _up(self, place: tuple[int, int], x: Tensor, y: Tensor) -> ClientEnd:
+        """One batch up."""
+        end = ClientEnd(self.split, self.live, self.task)
+        up = {"smashed": end.send(x, y), "place": torch.tensor(place)}
         self.line.send("batch", up | ({"labels": end.y} if self.split.head is None else {}))
+        for optimizer in self.party.optimizers:
+            optimizer.zero_grad()
+        return end
+
+    def _down(self, story: Story, end: ClientEnd) -> float:
+        """Its gradient down, and one step; returns the loss, NaN where it is the server's."""
+        loss, smashed = math.nan, end.ends[0].detach()
         if self.split.head is not None:
-            lost, gradient = end.judge(self._tensor("features", (len(x), *self.out_shape)))
+            lost, gradient = end.judge(self._tensor("features", (len(smashed), *self.out_shape)))
             if not math.isfinite(loss := float(lost)):
                 raise Diverged(f"the training loss is no number any more, at step {story.steps} (epoch {story.epoch})")
             self.line.send("gradient_features", {"gradient_features": gradient})
@@ -109,8 +118,6 @@ class Own:
         for optimizer in self.party.optimizers:
             optimizer.step()
         self.live.observe(end.x, smashed)
-        for optimizer in self.party.optimizers:
-            optimizer.zero_grad()
         return loss
 
     def _tensor(self, kind: str, shape: tuple[int, ...]) -> Tensor:
