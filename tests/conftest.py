@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,23 @@ def attempt(stage: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> Cal
         return tried
 
     return make
+
+
+def watched(stage: Callable[..., Scene], **given: Any) -> Iterator[Attempt]:
+    """On the channel and on the null one, an attack that logs at every step has run: a disturbed victim would raise."""
+    scene = stage(attack={"name": "toy_probe", "wants": "SMASHED|STEPS"}, protocol="u_shape", **given)
+
+    def look(view: View) -> None:
+        for step in view.steps:
+            view.log(step.index, lambda z: torch.full((len(z), *view.in_shape), 0.5))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(scene.attack), "look", staticmethod(look), raising=False)
+        for null in (False, True):
+            tried = Attempt(scene, null)
+            tried.run()
+            assert tried.curve
+            yield tried
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,13 @@ from splitleak.defenses.quantize import Quantize
 from splitleak.defenses.shredder import Shredder
 from splitleak.defenses.top_k import TopK
 from splitleak.division import divide
-from splitleak.evaluate import Attempt
 from splitleak.scene import Scene
 from splitleak.seeds import Stream, order_seed
 from splitleak.settings import Clients, Train
 from splitleak.training import Training, exchange, finish
 from splitleak.victim import Victim
+
+from .conftest import watched
 
 TOYS = Path(__file__).parent / "toys"
 ONE = Clients()
@@ -162,19 +163,8 @@ def test_a_kept_victim_sends_bit_for_bit_what_the_trained_one_sends(stage: Stage
 
 @pytest.mark.parametrize("defense", ALL, ids=lambda d: d.name)
 def test_an_onlooker_who_logs_at_every_step_does_not_disturb_it(stage: Stage, defense: Defense) -> None:
-    given: dict[str, Any] = {"model": PLAIN, "defense": spec(defense), "protocol": "u_shape"}
-    scene = stage(attack={"name": "toy_probe", "wants": "SMASHED|STEPS"}, **given)
-
-    def look(view: Any) -> None:
-        for step in view.steps:
-            view.log(step.index, lambda z: torch.full((len(z), *view.in_shape), 0.5))
-
-    type(scene.attack).look = staticmethod(look)  # type: ignore[attr-defined]
-    for null in (False, True):
-        tried = Attempt(scene, null)
-        tried.run()  # raises if the victim is another one
-        assert tried.curve
-        assert tried.view.smashed.shape == (len(scene.targets), *tried.view.cut_shape)
+    for tried in watched(stage, model=PLAIN, defense=spec(defense)):
+        assert tried.view.smashed.shape == (len(tried.scene.targets), *tried.view.cut_shape)
 
 
 @pytest.mark.slow

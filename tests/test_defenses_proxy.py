@@ -26,6 +26,8 @@ from splitleak.settings import Clients, Train
 from splitleak.training import Training, exchange, finish
 from splitleak.victim import Victim
 
+from .conftest import watched
+
 TOYS = Path(__file__).parent / "toys"
 Stage = Callable[..., Scene]
 RANGE = (-5.0, 5.0)
@@ -257,18 +259,7 @@ def test_an_attacker_sees_its_parameters_and_nothing_that_it_learned(stage: Stag
 
 
 def test_an_onlooker_does_not_disturb_it_nor_does_a_null_channel(stage: Stage) -> None:
-    given: dict[str, Any] = {"model": PLAIN, "defense": STRONG, "protocol": "u_shape"}
-    scene = stage(attack={"name": "toy_probe", "wants": "SMASHED|STEPS"}, **given)
-
-    def look(view: Any) -> None:
-        for step in view.steps:
-            view.log(step.index, lambda z: torch.full((len(z), *view.in_shape), 0.5))
-
-    type(scene.attack).look = staticmethod(look)  # type: ignore[attr-defined]
-    for null in (False, True):
-        tried = Attempt(scene, null)
-        tried.run()  # raises if the victim is another one
-        assert tried.curve
+    assert len(list(watched(stage, model=PLAIN, defense=STRONG))) == 2
 
 
 @pytest.mark.slow
