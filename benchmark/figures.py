@@ -8,20 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-MARKS = {"eavesdropper": "v", "honest_server": "o", "query_server": "s", "white_box": "D", "malicious_server": "*"}
+MARKS = {"eavesdropper": "v", "honest_server": "o", "malicious_server": "*", "query_server": "s", "white_box": "D"}
 SWEEPS = ("laplace_range", "gaussian", "dropout", "none")
 
 
 def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
-    """A defence is a column of marks at its accuracy, a mark a threat model's strongest attack."""
+    """A defence is a column of marks at its accuracy, a mark a threat model's strongest attack.
+
+    A hollow mark: none of its attacks beat blind guessing, which may be their weakness as well as the defence's merit.
+    """
     found = ecg[(ecg.goal == "inputs") & (ecg.threat != "oracle") & ecg.worst.notna()]
     colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(found.defense))}
-    for (defense, threat), rows in found.groupby(["defense", "threat"]):
-        axes.scatter(
-            rows.utility.mean(), rows.worst.max(), marker=MARKS[str(threat)], color=colours[str(defense)], s=60
-        )
+    for size, (threat, mark) in zip(range(180, 0, -36), MARKS.items(), strict=True):  # what lies below stays in sight
+        for defense, rows in found[found.threat == threat].groupby("defense"):
+            leak, colour = rows.worst.max(), colours[str(defense)]
+            face, edge = (colour, "white") if leak > 0 else ("none", colour)
+            axes.scatter(rows.utility.mean(), leak, s=size, marker=mark, zorder=2 - size / 1000, fc=face, ec=edge)
     for threat, mark in MARKS.items():
         axes.scatter([], [], marker=mark, color="grey", label=threat.replace("_", " "))
+    axes.scatter([], [], fc="none", ec="grey", label="hollow: no attack beat guessing")
     for defense, colour in colours.items():
         axes.plot([], [], color=colour, lw=5, label=defense)
     axes.set(xlabel="test accuracy", ylabel="advantage of the strongest attack", ylim=(-0.02, 1.02))
