@@ -15,6 +15,7 @@ Spec = dict[str, Any]  # {"name": ..., parameter: value}
 LATER = (
     ("train", "loss", "own"),
     ("train", "flip", "none"),
+    ("train", "augment", False),
     ("clients", "skew", None),
 )  # younger than schema 1: not said where they are as before
 VICTIM = ("dataset", "model", "cut", "protocol", "federated", "clients", "defense", "seed", "train")

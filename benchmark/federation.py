@@ -94,9 +94,7 @@ class Client(Party):
 
     def __init__(self, number: int, split: Split, records: Records, places: Tensor, settings: Train, seed: int) -> None:
         super().__init__(number, split, records, settings, seed)
-        marked = replace(records, x=places.view(-1, 1, 1, 1))
-        self.twin = Party(number, split, marked, settings, seed)  # draws the very same batches of places
-        self.endless = self._endless()
+        self.places, self.endless = places, self._endless()
 
     def turn(self, asked: Federated) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The batches (x, y, places) of one round."""
@@ -111,8 +109,8 @@ class Client(Party):
             yield from self._epoch()
 
     def _epoch(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for (x, y), (places, _) in zip(self.batches(), self.twin.batches(), strict=True):
-            yield x, y, places.flatten()
+        for x, y, index in self.drawn():
+            yield x, y, self.places[index.cpu()]
 
 
 class Federation:

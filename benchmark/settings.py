@@ -25,6 +25,7 @@ class Train:
     schedule: Literal["constant", "cosine"] = "constant"
     loss: Objective = "own"  # of masks also dice, bce, bce_dice
     flip: Literal["none", "horizontal", "both"] = "none"  # mirror images at random, and masks with them
+    augment: bool = False  # turn, scale, shift and relight images at random, and move masks with them
     curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from splitleak.augment import varied
 from splitleak.contract import Grant, Hooks, Parameters, Records, Task
 from splitleak.division import divide
 from splitleak.ends import ClientEnd, ServerEnd
@@ -58,13 +59,19 @@ class Party:
         self.number, self.split, self.records = number, split, records
         self.optimizers: list[torch.optim.Optimizer] = []
         self.order = torch.Generator().manual_seed(seed + number)
-        self.batch_size, self.flip = settings.batch_size, settings.flip
+        self.settings = settings
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch over its records, in an order that depends on the seed alone."""
+        for x, y, _ in self.drawn():
+            yield x, y
+
+    def drawn(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The same, each batch with the places of its records."""
         order = torch.randperm(len(self.records), generator=self.order).to(self.records.x.device)
-        for index in batched(order, self.batch_size):
-            yield mirrored(self.records.x[index], self.records.y[index], self.flip, self.order)
+        for index in batched(order, self.settings.batch_size):
+            x, y = self.records.x[index], self.records.y[index]
+            yield *varied(x, y, self.settings.flip, self.settings.augment, self.order), index
 
 
 def batched(order: Tensor, size: int) -> list[Tensor]:
@@ -73,15 +80,6 @@ def batched(order: Tensor, size: int) -> list[Tensor]:
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
-
-
-def mirrored(x: Tensor, y: Tensor, how: str, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each image (B, C, H, W) left to right with probability 1/2, with "both" upside down too; masks likewise."""
-    for axis in {"none": (), "horizontal": (3,), "both": (3, 2)}[how]:
-        turned = (torch.rand(len(x), generator=draw) < 0.5).to(x.device).view(-1, 1, 1, 1)
-        x = torch.where(turned, x.flip(axis), x)
-        y = torch.where(turned, y.flip(axis), y) if y.ndim == 4 else y
-    return x, y
 
 
 class Training:

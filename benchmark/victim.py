@@ -21,7 +21,7 @@ from splitleak.errors import BadInput, Diverged
 from splitleak.halfway import Halfway
 from splitleak.nouns import WHOLE, Form, Objective
 from splitleak.seeds import Stream, axis_seed, order_seed
-from splitleak.settings import Federated
+from splitleak.settings import Federated, Train
 from splitleak.split import Split
 from splitleak.store import fingerprint
 from splitleak.training import Party, Training, train_whole
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from splitleak.federation import Federation
 
 CORE = (
+    "augment",
     "training",
     "ends",
     "division",
@@ -246,13 +247,20 @@ def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
         data = dataset.load()
         for name in ("private", "aux", "test"):
             sound(getattr(data, name), data.task, f"{who}: {name} part")
-        if cell.train.flip != "none" and len(data.in_shape) != 3:
-            raise BadInput(f"[train] flip is for images, and the records of {who} have shape {data.in_shape}")
+        check_variation(cell.train, data, who)
         return with_loss(data, cell.train.loss, who).to(device)
     except BadInput:
         raise
     except Exception as error:
         raise BadInput(f"{who} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def check_variation(train: Train, data: Data, who: str) -> None:
+    if (train.flip != "none" or train.augment) and len(data.in_shape) != 3:
+        name = "augment" if train.augment else "flip"
+        raise BadInput(f"[train] {name} is for images, and the records of {who} have shape {data.in_shape}")
+    if train.augment and tuple(data.in_range) != (0, 1):
+        raise BadInput(f"[train] augment is for images in [0, 1], and those of {who} are in {data.in_range}")
 
 
 def with_loss(data: Data, loss: Objective, who: str) -> Data:
