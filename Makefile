@@ -44,7 +44,7 @@ reference: $(MADE)
 
 # The same of images, on real X-rays and digits, the presets for two cores; and of federations, where status 1 is expected:
 # some rows are there to diverge.
-reference-images: MATRICES = resnet_cuts_small resnet_clients_small unet_cuts_small unet_256 threats_small proxy_sweep utility_images
+reference-images: MATRICES = resnet_cuts_small resnet_clients_small unet_cuts_small unet_augmented unet_256 threats_small proxy_sweep utility_images
 reference-federated: MATRICES = fed_boston fed_pvc fed_inversion fed_ecg
 reference-images reference-federated: $(MADE)
 	set -e; for matrix in $(MATRICES); do \
