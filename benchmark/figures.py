@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 MARKS = {"eavesdropper": "v", "honest_server": "o", "malicious_server": "*", "query_server": "s", "white_box": "D"}
-SWEEPS = ("laplace_range", "gaussian", "dropout", "none")
 
 
 def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:

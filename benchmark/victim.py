@@ -256,6 +256,7 @@ def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
 
 
 def check_variation(train: Train, data: Data, who: str) -> None:
+    """Refuse to mirror what is no image, and to relight what is not in [0, 1]."""
     if (train.flip != "none" or train.augment) and len(data.in_shape) != 3:
         name = "augment" if train.augment else "flip"
         raise BadInput(f"[train] {name} is for images, and the records of {who} have shape {data.in_shape}")
