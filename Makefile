@@ -18,14 +18,11 @@ lint: $(MADE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy cannot follow the hook of an editable install, so it reads the tree as `build_py` lays it out.
 types: $(MADE)
-	rm -rf build/lib
-	$(BIN)/python -c "from setuptools import setup; setup()" -q build_py --build-lib build/lib
-	cd build/lib && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p splitleak
+	$(BIN)/mypy -p splitleak
 
 bench: $(MADE)
-	$(BIN)/python -m splitleak.bench
+	$(BIN)/python tests/long/bench.py
 
 kill-test: $(MADE)
 	$(BIN)/python tests/long/kill.py
@@ -38,9 +35,9 @@ reference: $(MADE)
 	    $(BIN)/splitleak run $$matrix --out runs/reference; \
 	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
 	done
-	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
-	$(BIN)/python -m splitleak.published runs/reference results/reference/ecg_published_figures.csv
-	$(BIN)/python -m splitleak.figures results/reference
+	$(BIN)/python -m splitleak.report.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
+	$(BIN)/python -m splitleak.report.published runs/reference results/reference/ecg_published_figures.csv
+	$(BIN)/python -m splitleak.report.figures results/reference
 
 # The same of images, on real X-rays and digits, the presets for two cores; and of federations, where status 1 is expected:
 # some rows are there to diverge.
@@ -50,13 +47,13 @@ reference-images reference-federated: $(MADE)
 	set -e; for matrix in $(MATRICES); do \
 	    $(BIN)/splitleak run $$matrix --out runs/reference || test $$? = 1; \
 	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
-	    $(BIN)/python -m splitleak.intervals $$matrix runs/reference results/reference/$${matrix}_intervals.csv; \
+	    $(BIN)/python -m splitleak.report.intervals $$matrix runs/reference results/reference/$${matrix}_intervals.csv; \
 	done
 
 # True and false positives of the hijack detectors, and what the attacker had when it was seen.
 detectors: $(MADE)
 	$(BIN)/splitleak run ecg_detectors --out runs/reference
-	$(BIN)/python -m splitleak.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
+	$(BIN)/python -m splitleak.report.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
 
 $(MADE): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "splitleak needs Python 3.11 or newer")'

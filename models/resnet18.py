@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from splitleak import resnet
 from splitleak.contract import Model, Protocol, Shape, Split, Task
+from splitleak.models import _resnet as resnet
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 import splitleak
-from splitleak import cli, matrix, plugins, victim
-from splitleak.evaluate import Attempt
-from splitleak.scene import Scene
-from splitleak.view import View
+from splitleak import cli
+from splitleak.contract.view import View
+from splitleak.plan import matrix, plugins
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
+from splitleak.train import victim
 
 TOYS = Path(__file__).parent / "toys"
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}

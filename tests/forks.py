@@ -17,7 +17,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from splitleak import cli, jobs, plugins
+from splitleak import cli
+from splitleak.jobs import worker as jobs
+from splitleak.plan import plugins
 from splitleak.wire import join, serve  # noqa: F401 loaded before the fork, once for all
 from splitleak.wire.papers import Authority
 

@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from splitleak import matrix, nets, plugins
+from splitleak import nets
 from splitleak.attacks import adra
 from splitleak.attacks.inverse_network import InverseNetwork
 from splitleak.contract import BadInput, Grant
-from splitleak.evaluate import Attempt
+from splitleak.contract.view import Step
 from splitleak.pieces import lessons
-from splitleak.scene import Scene
-from splitleak.view import Step
+from splitleak.plan import matrix, plugins
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
 
 Stage = Callable[..., Scene]
 OPEN = {"name": "toy_chain", "identity": True}  # a client that changes nothing, cut behind it

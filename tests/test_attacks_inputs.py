@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from splitleak import plugins
 from splitleak.attacks import rmle
 from splitleak.contract import BadInput, Defense
-from splitleak.evaluate import Attempt
 from splitleak.pieces import roughness
-from splitleak.scene import Scene
+from splitleak.plan import plugins
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
 
 Stage = Callable[..., Scene]
 OPEN = {"name": "toy_chain", "identity": True}  # a client that changes nothing, cut behind it

@@ -12,15 +12,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import metrics
 from splitleak.attacks.cosine import Cosine
 from splitleak.attacks.gradient_match import GradientMatch
 from splitleak.attacks.membership import Membership
 from splitleak.attacks.norm import Norm
 from splitleak.attacks.similarity import Similarity
 from splitleak.contract import Attack, BadInput, Grant, Task
-from splitleak.scene import Scene, join
-from splitleak.view import Facts, View
+from splitleak.contract.view import Facts, View
+from splitleak.score import metrics
+from splitleak.score.scene import Scene, join
 
 N, WIDTH = 500, 16
 ALL: list[Attack] = [Similarity(), Similarity(spectral=False), Cosine(), GradientMatch(), Norm()]

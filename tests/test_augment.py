@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from splitleak import matrix, victim
-from splitleak.augment import SHIFT, SIZE, mirrored, moved, varied
 from splitleak.contract import BadInput
+from splitleak.plan import matrix
+from splitleak.train import victim
+from splitleak.train.augment import SHIFT, SIZE, mirrored, moved, varied
 
 from .conftest import TOYS, toy_matrix
 

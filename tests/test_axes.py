@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from splitleak import matrix
+from splitleak.plan import matrix
 
 Run = Callable[..., list[dict[str, Any]]]
 

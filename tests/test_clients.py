@@ -14,12 +14,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import matrix, utility, victim
 from splitleak.contract import BadInput, Grant, Hooks, Records, Split, Task
-from splitleak.division import divide, wishes
-from splitleak.seeds import Stream, axis_seed, order_seed
-from splitleak.settings import Clients, Train
-from splitleak.training import Training, average
+from splitleak.plan import matrix
+from splitleak.plan.seeds import Stream, axis_seed, order_seed
+from splitleak.plan.settings import Clients, Train
+from splitleak.score import utility
+from splitleak.train import victim
+from splitleak.train.division import divide, wishes
+from splitleak.train.loop import Training, average
 
 SEED, EPOCHS, BATCH = 5, 3, 8
 TRAIN = Train(EPOCHS, BATCH, 0.01)

@@ -17,11 +17,11 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import plugins
 from splitleak.contract import BadInput, Defense, Goal, Hooks, Model, Split, Task
-from splitleak.datasets.check import checked
-from splitleak.errors import NotAtHand
-from splitleak.plugin import Plugin
+from splitleak.contract.errors import NotAtHand
+from splitleak.contract.plugin import Plugin
+from splitleak.datasets.reading.check import checked
+from splitleak.plan import plugins
 
 ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
 HERE = Path.cwd()

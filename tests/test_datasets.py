@@ -18,11 +18,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from splitleak.contract import Data, Dataset, Records, Task
-from splitleak.datasets.check import checked
+from splitleak.contract.errors import BadInput, NotAtHand
 from splitleak.datasets.ecg import ECG
 from splitleak.datasets.ecg_synthetic import ECGSynthetic
-from splitleak.datasets.folder import find
-from splitleak.errors import BadInput, NotAtHand
+from splitleak.datasets.reading.check import checked
+from splitleak.datasets.reading.folder import find
 
 
 def at_hand() -> bool:

@@ -15,8 +15,6 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from splitleak import channel, jobs, utility, victim
-from splitleak.channel import NullChannel
 from splitleak.contract import BadInput, Bottom, Defense, Grant, Head, Hooks, Records, Split, Task
 from splitleak.defenses.dp_sgd import DPSGD
 from splitleak.defenses.dropout import Dropout
@@ -25,12 +23,16 @@ from splitleak.defenses.nopeek import NoPeek, distance_correlation
 from splitleak.defenses.quantize import Quantize
 from splitleak.defenses.shredder import Shredder
 from splitleak.defenses.top_k import TopK
-from splitleak.division import divide
-from splitleak.scene import Scene
-from splitleak.seeds import Stream, order_seed
-from splitleak.settings import Clients, Train
-from splitleak.training import Training, exchange, finish
-from splitleak.victim import Victim
+from splitleak.jobs import worker as jobs
+from splitleak.plan.seeds import Stream, order_seed
+from splitleak.plan.settings import Clients, Train
+from splitleak.score import channel, utility
+from splitleak.score.channel import NullChannel
+from splitleak.score.scene import Scene
+from splitleak.train import victim
+from splitleak.train.division import divide
+from splitleak.train.loop import Training, exchange, finish
+from splitleak.train.victim import Victim
 
 from .conftest import watched
 

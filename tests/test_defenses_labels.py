@@ -13,15 +13,15 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from splitleak import metrics
 from splitleak.attacks.norm import Norm
 from splitleak.attacks.similarity import Similarity
 from splitleak.contract import BadInput, Defense, Grant, Hooks, Split, Task, View
+from splitleak.contract.view import Facts
 from splitleak.defenses.label_dp import LabelDP
 from splitleak.defenses.marvell import Marvell, solve, sum_kl
 from splitleak.defenses.max_norm import MaxNorm
-from splitleak.evaluate import Attempt
-from splitleak.view import Facts
+from splitleak.score import metrics
+from splitleak.score.evaluate import Attempt
 
 B, D = 64, 12
 

@@ -15,16 +15,17 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import channel, utility, victim
-from splitleak.collapse import collapsed_at, constant_loss
 from splitleak.contract import Bottom, Grant, Head, Hooks, Records, Split, Task
 from splitleak.defenses.proxy_adversary import ProxyAdversary
-from splitleak.evaluate import Attempt
-from splitleak.scene import Scene
-from splitleak.seeds import Stream
-from splitleak.settings import Clients, Train
-from splitleak.training import Training, exchange, finish
-from splitleak.victim import Victim
+from splitleak.plan.seeds import Stream
+from splitleak.plan.settings import Clients, Train
+from splitleak.score import channel, utility
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
+from splitleak.train import victim
+from splitleak.train.collapse import collapsed_at, constant_loss
+from splitleak.train.loop import Training, exchange, finish
+from splitleak.train.victim import Victim
 
 from .conftest import watched
 

@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak import channel, detection, victim
 from splitleak.attacks import fsha
 from splitleak.attacks.fsha import Spy
 from splitleak.contract import BadInput, Grant, Step, Task, View
 from splitleak.defenses.scrutinizer import separation
 from splitleak.defenses.splitguard import Guard, SplitGuard, alarm, score
-from splitleak.evaluate import Attempt
-from splitleak.scene import Scene
+from splitleak.report import detection
+from splitleak.score import channel
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
+from splitleak.train import victim
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]

@@ -20,13 +20,13 @@ import wfdb
 
 import splitleak
 from splitleak.contract import Data, Dataset, Records
-from splitleak.datasets import mitbih, premature
+from splitleak.contract.errors import BadInput, NotAtHand
 from splitleak.datasets.boston_housing import BostonHousing
 from splitleak.datasets.ecg_pvc import ECGPVC
 from splitleak.datasets.ecg_pvc_synthetic import ECGPVCSynthetic
-from splitleak.division import divide
-from splitleak.errors import BadInput, NotAtHand
-from splitleak.settings import Clients
+from splitleak.datasets.reading import mitbih, premature
+from splitleak.plan.settings import Clients
+from splitleak.train.division import divide
 
 MARKS = [(30, "+"), (150, "N"), (400, "N"), (600, "V"), (800, "/"), (1000, "L"), (1300, "V"), (1391, "N"),
          (1700, "N"), (1792, "V"), (2200, "N"), (2500, "N"), (2700, "+")]  # fmt: skip

@@ -17,14 +17,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import matrix, plugins, victim
 from splitleak.contract import BadInput, Goal, Records, Task, Update, View
-from splitleak.division import divide
-from splitleak.federation import TOLD, Here, taking_part, weights
-from splitleak.score import Question, floor_of
-from splitleak.seeds import order_seed
-from splitleak.threats import THREATS
-from splitleak.training import Party, train_whole
+from splitleak.contract.threats import THREATS
+from splitleak.plan import matrix, plugins
+from splitleak.plan.seeds import order_seed
+from splitleak.score.question import Question, floor_of
+from splitleak.train import victim
+from splitleak.train.division import divide
+from splitleak.train.federation import TOLD, Here, taking_part, weights
+from splitleak.train.loop import Party, train_whole
 
 from .conftest import TOYS, toy_matrix
 
@@ -124,7 +125,8 @@ def test_a_fraction_of_the_clients_takes_part_and_others_stay_out(stage: Stage) 
 
 TWICE = """import json, sys, torch
 from pathlib import Path
-from splitleak import matrix, victim
+from splitleak.plan import matrix
+from splitleak.train import victim
 for given in json.load(sys.stdin):
     here, cell = Path.cwd(), matrix.read(given, Path.cwd()).cells[0]
     data = victim.load_data(cell, here, torch.device("cpu"))
@@ -170,7 +172,7 @@ def test_utility_is_noted_after_every_round_and_for_every_client(run: Any) -> No
 
 
 def test_bytes_are_all_weights_for_each_client_and_round_shared_out(stage: Stage) -> None:
-    from splitleak.channel import wire_bytes
+    from splitleak.score.channel import wire_bytes
 
     for asked, trained_on in (({"local_epochs": 2}, 2 * 68), ({"local_steps": 3, "batch_size": 4}, 3 * 3 * 4)):
         scene = stage(protocol=fed(**asked), clients=3, train=SGD, attack="blind")

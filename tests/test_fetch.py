@@ -22,11 +22,10 @@ import numpy as np
 import pytest
 import wfdb
 
-from splitleak import fetch, sources
-from splitleak.datasets import mitbih
+from splitleak.contract.errors import BadInput, NotAtHand
 from splitleak.datasets.ecg import BEATS
-from splitleak.datasets.folder import find
-from splitleak.errors import BadInput, NotAtHand
+from splitleak.datasets.reading import fetch, mitbih, sources
+from splitleak.datasets.reading.folder import find
 
 BUILT = ("train_ecg.hdf5", "test_ecg.hdf5")
 # (sample, symbol, kept): what is beside a record's beats, and why a beat is not kept

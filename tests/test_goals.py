@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import splitleak
-from splitleak.scene import Scene
-from splitleak.score import floor_of
+from splitleak.plan import plugins
+from splitleak.score.question import floor_of
+from splitleak.score.scene import Scene
 
 Record = dict[str, Any]
 Run = Callable[..., list[Record]]
@@ -82,7 +83,7 @@ def test_a_u_shape_with_skips_carries_every_goal(run: Run, goal: str) -> None:
 
 
 def probe() -> type[Any]:
-    return splitleak.plugins.find("attack", "./toy_probe.py", Path.cwd())
+    return plugins.find("attack", "./toy_probe.py", Path.cwd())
 
 
 def mean_mask(view: Any, goal: str) -> torch.Tensor | None:

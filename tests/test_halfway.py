@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from splitleak import halfway, matrix, victim
+from splitleak.plan import matrix
 from splitleak.store import Store
+from splitleak.train import checkpoint as halfway
+from splitleak.train import victim
 
 from .conftest import TOYS, toy_matrix
 

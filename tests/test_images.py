@@ -16,19 +16,21 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from splitleak import matrix, victim
 from splitleak.contract import Data, Dataset, Goal, Records, Task
-from splitleak.datasets import fashion_mnist, images
+from splitleak.contract.errors import BadInput, NotAtHand
+from splitleak.datasets import fashion_mnist
 from splitleak.datasets.cxr_lung import CXRLung
 from splitleak.datasets.cxr_lung_adult import CXRLungAdult
 from splitleak.datasets.cxr_pneumonia import CXRPneumonia
-from splitleak.datasets.divide import Roll, deal
 from splitleak.datasets.fashion_mnist import FashionMNIST
 from splitleak.datasets.fundus import Fundus
 from splitleak.datasets.mnist import MNIST
+from splitleak.datasets.reading import images
+from splitleak.datasets.reading.divide import Roll, deal
 from splitleak.datasets.retinamnist import RetinaMNIST
-from splitleak.errors import BadInput, NotAtHand
-from splitleak.scene import aux_of, targets_of
+from splitleak.plan import matrix
+from splitleak.score.scene import aux_of, targets_of
+from splitleak.train import victim
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from splitleak import intervals
+from splitleak.report import intervals
 
 
 def test_each_measure_has_its_mean_and_students_interval(run: Callable[..., list[dict[str, Any]]]) -> None:

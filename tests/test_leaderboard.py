@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from splitleak import __version__, plugins
-from splitleak.show import table as printed
-from splitleak.show import write_csv
-from splitleak.table import interval, leaderboard
+from splitleak import __version__
+from splitleak.plan import plugins
+from splitleak.report.show import table as printed
+from splitleak.report.show import write_csv
+from splitleak.report.table import interval, leaderboard
 
 CONTRACT = (
     "dataset, model, cut, protocol, clients, threat, aux, defense, goal, attack, "

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from splitleak import matrix, victim
 from splitleak.contract import BadInput, Task
-from splitleak.jobs import Worker
-from splitleak.settings import Train
-from splitleak.training import _factor
+from splitleak.jobs.worker import Worker
+from splitleak.plan import matrix
+from splitleak.plan.settings import Train
+from splitleak.train import victim
+from splitleak.train.loop import _factor
 
 TOYS = Path(__file__).parent / "toys"
 MASKS = ("own", "bce", "dice", "bce_dice")

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak import metrics
 from splitleak.contract import Task
-from splitleak.errors import BadGuess, BadInput, Diverged
+from splitleak.contract.errors import BadGuess, BadInput, Diverged
+from splitleak.score import metrics
 
 UNIT = (0.0, 1.0)
 

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import splitleak
-from splitleak import matrix, plugins, victim
 from splitleak.contract import BadInput, Grant, Hooks, Model, Protocol, Records, Shape, Split, Task
 from splitleak.models.ecg_pvc_net import ECGPVCNet
 from splitleak.models.lenet import LeNet
@@ -22,8 +21,10 @@ from splitleak.models.mlp import MLP
 from splitleak.models.resnet18 import ResNet18
 from splitleak.models.resnet34 import ResNet34
 from splitleak.models.unet import UNet
-from splitleak.settings import Clients, Train
-from splitleak.training import Training
+from splitleak.plan import matrix, plugins
+from splitleak.plan.settings import Clients, Train
+from splitleak.train import victim
+from splitleak.train.loop import Training
 from splitleak.vision import torchvision
 
 SEED, BATCH, LR = 5, 4, 1e-3

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from splitleak import victim
 from splitleak.contract import BadInput, View
-from splitleak.evaluate import Attempt
-from splitleak.scene import Scene
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
+from splitleak.train import victim
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from splitleak.pictures import sheet
+from splitleak.score.pictures import sheet
 
 
 @pytest.mark.parametrize("channels", [1, 3])

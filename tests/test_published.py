@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from splitleak import api, matrix, published
+from splitleak import api
+from splitleak.plan import matrix
+from splitleak.report import published
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak import victim
 from splitleak.contract import Grant, View
-from splitleak.evaluate import Attempt
-from splitleak.scene import Scene
-from splitleak.seeds import Stream
+from splitleak.plan.seeds import Stream
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
+from splitleak.train import victim
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from splitleak.contract import Grant, Hooks, Records, Split, Task
 from splitleak.models.ecg_cnn import ECGCNN
-from splitleak.settings import Clients, Train
-from splitleak.training import Training, train_whole
+from splitleak.plan.settings import Clients, Train
+from splitleak.train.loop import Training, train_whole
 
 SEED, EPOCHS, BATCH = 5, 1, 8
 OPTIMISERS = ("adam", "sgd")

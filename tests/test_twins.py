@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from splitleak import matrix, victim
-from splitleak.jobs import Worker
+from splitleak.jobs.worker import Worker
+from splitleak.plan import matrix
+from splitleak.train import victim
 
 from .conftest import TOYS, toy_matrix
 

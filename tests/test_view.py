@@ -11,11 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak import threats
-from splitleak.contract import BadInput, Goal, Grant, NotGranted, Step, View
-from splitleak.evaluate import Attempt
-from splitleak.scene import Scene
-from splitleak.view import Gate
+from splitleak.contract import BadInput, Goal, Grant, NotGranted, Step, View, threats
+from splitleak.contract.view import Gate
+from splitleak.score.evaluate import Attempt
+from splitleak.score.scene import Scene
 
 Try = Callable[..., Attempt]
 VIEW = {

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from splitleak import matrix, victim
 from splitleak.contract import Grant
-from splitleak.seeds import Stream, axis_seed
+from splitleak.plan import matrix
+from splitleak.plan.seeds import Stream, axis_seed
 from splitleak.store import Store
+from splitleak.train import victim
 
 from .conftest import TOYS
 from .forks import Fork, Wire, same, wires

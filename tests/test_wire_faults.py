@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 import splitleak
-from splitleak import ends
 from splitleak import wire as wire_package
+from splitleak.train import ends
 from splitleak.wire import line as lines
 from splitleak.wire import message as messages
 from splitleak.wire.papers import Authority
@@ -72,7 +72,7 @@ def test_another_victim_is_refused_by_what_differs(wire: Wire) -> None:
 
 
 def test_another_version_and_another_source_are_refused(wire: Wire) -> None:
-    from splitleak import victim
+    from splitleak.train import victim
     from splitleak.wire import agree
 
     server = wire.serve()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from splitleak import matrix, plugins
+from splitleak.plan import matrix, plugins
 from splitleak.wire import line as lines
 from splitleak.wire.envelope import Seal
 from splitleak.wire.line import FREE

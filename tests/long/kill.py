@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from splitleak import cli, runner, show, table  # noqa: F401  (a run imports these; here once for all)
+from splitleak import cli
+from splitleak.report import show, table  # noqa: F401  (a run imports these; here once for all)
 
 ATTACK = """\
 import time, torch

@@ -1,0 +1,124 @@
+"""The Python interface: what the command line does, as two functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from splitleak.contract.errors import BadInput
+from splitleak.jobs import pool as runner
+from splitleak.jobs.worker import Worker
+from splitleak.plan import matrix as matrices
+from splitleak.plan.cell import Cell
+from splitleak.plan.matrix import Matrix
+from splitleak.plan.seeds import order_seed
+from splitleak.report.table import Record
+from splitleak.report.table import leaderboard as leaderboard
+from splitleak.train import victim
+from splitleak.train.division import divide
+
+Say = Callable[[str], None]
+
+
+def run(
+    matrix: str | Path | dict[str, Any],
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    device: str = "auto",
+    only: Sequence[str] = (),
+    progress: bool = False,
+    say: Say = lambda line: None,
+) -> list[Record]:
+    """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
+
+    out: the folder of records and victims, `runs/<name of the matrix>` by default. only: "defense=none" and the
+    like keep the cells whose axis starts with that. A run that was interrupted goes on where it stopped.
+    """
+    whole = select(matrices.read(matrix), only)
+    for note in whole.notes:
+        say(note)
+    folder = (
+        Path(out) if out is not None else Path("runs") / ("matrix" if isinstance(matrix, dict) else Path(matrix).stem)
+    )
+    if workers < 1:
+        raise BadInput(f"--workers must be at least 1, not {workers}")
+    worker = Worker(folder, whole.base, pick_device(device))
+    with runner.alone_in(folder):
+        todo = runner.plan(whole, worker)
+        cells = [cell for waiting in todo.waiting.values() for cell in waiting] + todo.ready
+        verify(cells, worker)
+        _do(todo, worker, workers, progress)
+        for warning in worker.store.warnings:
+            say(warning)
+        records = [worker.store.record(cell.key) for cell in whole.cells]
+    return [record for record in records if record is not None]
+
+
+def _do(todo: runner.Plan, worker: Worker, workers: int, progress: bool) -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=todo.jobs, disable=not progress or not todo.jobs, unit="job", smoothing=0) as bar:
+        counts: dict[str, int] = {}
+
+        def tell(key: str, status: str) -> None:
+            counts[status] = counts.get(status, 0) + 1
+            bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items()), refresh=False)
+            bar.update()
+
+        runner.carry_out(todo, worker, workers, tell)
+
+
+def verify(cells: Sequence[Cell], worker: Worker) -> None:
+    """Load and divide every dataset and build every network once: a mistake is told before hours are spent."""
+    for cell in {str(c.dataset): c for c in cells}.values():
+        data = worker.data(cell)
+        worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
+        for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
+            divide(data.private, one.clients, data.task, order_seed(one))
+        for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
+            try:
+                victim.fresh(one, data, worker.base).split.shapes(data.in_shape)
+            except BadInput:
+                raise
+            except Exception as error:  # the network of an outside plug-in that does not take these records
+                who = f"model '{one.model['name']}', cut {one.cut}, protocol '{one.protocol}'"
+                raise BadInput(f"{who}: records {data.in_shape} do not pass: {error}") from error
+
+
+def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
+    """Keep the cells that match every AXIS=VALUE; a value names a plug-in, or stands as it prints."""
+    cells = matrix.cells
+    for condition in only:
+        axis, equals, value = condition.partition("=")
+        if not equals or axis not in matrices.AXES:
+            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(matrices.AXES)})")
+        kept = [cell for cell in cells if value in _names(cell, axis)]
+        if not kept:
+            there = sorted({_names(cell, axis)[0] for cell in cells})
+            raise BadInput(f"--only '{condition}': no such cell ({axis}: {', '.join(there)})")
+        cells = kept
+    return Matrix(cells, matrix.base, matrix.notes)
+
+
+def _names(cell: Cell, axis: str) -> list[str]:
+    value = getattr(cell, axis)
+    return [str(value["name"])] if isinstance(value, dict) else [str(value)]
+
+
+def pick_device(device: str) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"--device must be auto, cpu or cuda, not '{device}'")
+    here = torch.cuda.is_available()
+    if device == "cuda" and not here:
+        raise BadInput("--device cuda: torch finds no CUDA device here (legal: auto, cpu)")
+    return "cuda" if here and device != "cpu" else "cpu"
+
+
+def cores() -> int:
+    """Processes to start when nobody says how many: one for each core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

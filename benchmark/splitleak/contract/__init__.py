@@ -1,0 +1,17 @@
+"""What every plug-in is written against; an attack, a defence, a model or a dataset imports from here alone."""
+
+from __future__ import annotations
+
+from splitleak.contract.bases import Attack, Dataset, Model
+from splitleak.contract.defense import Defense, Hooks
+from splitleak.contract.errors import BadGuess, BadInput, Detected, Diverged, NotGranted
+from splitleak.contract.nouns import Data, Goal, Grant, Parameters, Privacy, Protocol, Records, Shape, Task
+from splitleak.contract.plugin import Plugin, later
+from splitleak.contract.split import Bottom, Head, Split
+from splitleak.contract.view import Step, Update, View
+
+__all__ = [
+    "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Goal", "Grant",
+    "Head", "Hooks", "Model", "NotGranted", "Parameters", "Plugin", "Privacy", "Protocol", "Records", "Shape", "Split",
+    "Step", "Task", "Update", "View", "later",
+]  # fmt: skip

@@ -1,0 +1,90 @@
+"""What a victim is good for, its defence active: on the whole test part, for each client, and of a constant answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from splitleak.contract import Records, Task
+from splitleak.contract.errors import BadInput
+from splitleak.contract.split import Split
+from splitleak.plan.seeds import Stream, axis_seed, order_seed
+from splitleak.plan.settings import Clients
+from splitleak.score import metrics
+from splitleak.score.channel import filled
+from splitleak.train.division import divide
+from splitleak.train.loop import Party
+
+if TYPE_CHECKING:
+    from splitleak.train.victim import Victim
+
+
+def predict(victim: Victim, split: Split, x: Tensor) -> Tensor:
+    """The prediction for x (n, *in) with the defence active, in batches of the training's size."""
+    parts = []
+    with Stream(axis_seed("utility", victim.cell)), torch.no_grad():
+        for index, n in filled(len(x), victim.cell.train.batch_size):
+            z, kept = split.bottom(x[index])
+            out = split.top(z if victim.whole else victim.live.smash(z))
+            parts.append((out if split.head is None else split.head(out, kept))[:n])
+    return torch.cat(parts)
+
+
+def on_test(victim: Victim) -> tuple[str, float]:
+    """Accuracy, or what the task has, on the test part."""
+    test = victim.data.test
+    return metrics.utility(predict(victim, victim.split, test.x), test.y, victim.data.task)
+
+
+def facts(victim: Victim) -> dict[str, Any]:
+    """The same as the record has it, with the task's other measures, all of one prediction."""
+    test, task = victim.data.test, victim.data.task
+    prediction = predict(victim, victim.split, test.x)
+    name, value = metrics.utility(prediction, test.y, task)
+    also = metrics.utility_also(prediction, test.y, task)
+    return {"utility_metric": name, "utility": value, "utility_also": also}
+
+
+def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
+    """Each client's own parts, as they are at the end, with the one top, on its share of the test part.
+
+    The share is dealt by the rule of the private part; with fewer test patients than clients, record by record.
+    records: what it trained on; n: what it is judged on. utility is None where a share has none: an r2 of one record.
+    """
+    cell, data = victim.cell, victim.data
+    shares = shares_of_test(data.test, cell.clients, data.task, order_seed(cell))
+    found = []
+    for party, share in zip(parties, shares, strict=True):
+        value = None
+        if share is not None:
+            prediction = predict(victim, party.split, share.x)
+            try:
+                value = metrics.utility(prediction, share.y, victim.data.task)[1]
+            except BadInput:  # all its values are alike
+                value = None
+        found.append({"utility": value, "n": 0 if share is None else len(share), "records": len(party.records)})
+    return found
+
+
+def shares_of_test(test: Records, clients: Clients, task: Task, seed: int) -> list[Records] | list[None]:
+    """Each client's share of the test part, None where there are too few records."""
+    for records in (test, replace(test, group=None)):
+        try:
+            return divide(records, clients, task, seed, least=1)
+        except BadInput:  # too few patients, then too few records
+            continue
+    return [None] * clients.n
+
+
+def floor(victim: Victim) -> float:
+    """The utility of a constant answer: the majority class, the mask that fits most, the mean value."""
+    private, test, task = victim.data.private, victim.data.test, victim.data.task
+    constant = task.constant(private.y)
+    if task.kind == "classes":
+        constant = torch.nn.functional.one_hot(constant, task.size).float()
+    elif task.kind == "mask":
+        constant = constant - 0.5  # as a logit: above 0 is in
+    return metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]
