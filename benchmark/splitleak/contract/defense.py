@@ -42,6 +42,17 @@ class Hooks:
     def inspect(self, g: Tensor, y: Tensor) -> None:
         """The client, on each gradient that it receives; raise `Detected` to stop."""
 
+    def state(self) -> dict[str, Any]:
+        """Everything that changes in training and is no weight or buffer of a module: what a resumed training needs.
+
+        Values are tensors or what JSON holds (numbers, text, None, lists of them). A module's own weights and buffers
+        are kept without it; so are the random states of torch, numpy and Python.
+        """
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned, on a fresh live defence of the same configuration."""
+
 
 class Defense(Plugin, Hooks):
     """A defence's frozen configuration. Without learned parts or state it is its own live form."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
@@ -14,6 +15,8 @@ class Plugin:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     shows_all: ClassVar[bool] = False  # print every parameter, not only those that differ from their default
+    formerly: ClassVar[dict[str, Any]] = {}  # name and parameters under which earlier records know this plug-in
+    folder: ClassVar[Path] = Path()  # of the matrix that names the plug-in; set on the instance when it is made
 
     @property
     def name(self) -> str:
@@ -24,6 +27,14 @@ class Plugin:
         fields = [f for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
         told = [f for f in fields if "later" not in f.metadata or getattr(self, f.name) != f.default]
         return {f.name: _plain(getattr(self, f.name)) for f in told}
+
+    def path(self, name: str) -> Path:
+        """The file that a parameter names, relative to the folder of the matrix."""
+        return self.folder / Path(name).expanduser()
+
+    def sources(self) -> list[Path]:
+        """Files beside the plug-in's own that decide what it makes: a victim is trained again when one changes."""
+        return []
 
     def __str__(self) -> str:
         return show(type(self), self.name, self.parameters())

@@ -69,6 +69,7 @@ def make(kind: Kind, spec: dict[str, Any], base: Path) -> Plugin:
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
     made = cast(Plugin, checked(cls, given, f"{kind} '{spec['name']}'"))
+    object.__setattr__(made, "folder", base)  # where the paths of its parameters start
     for name, wanted in (("goal", Goal), ("needs", Grant)) if kind == "attack" else ():
         if not isinstance(getattr(made, name, None), wanted):
             raise BadInput(f"attack '{spec['name']}': its class must say `{name}`, a {wanted.__name__}")
