@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from splitleak.contract.errors import BadInput
-from splitleak.contract.nouns import Protocol, Shape, Task
+from splitleak.contract import Protocol, Shape, Task
 
 Depth = Literal["resnet18", "resnet34"]
 LEAST = 17  # pixels: below it the fifth halving has a single position to halve

@@ -25,9 +25,14 @@ import splitleak
 from splitleak import cli
 from splitleak.contract.view import View
 from splitleak.plan import matrix, plugins
-from splitleak.score.evaluate import Attempt
+from splitleak.plan.case import Case
+from splitleak.score import utility
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import victim
+from splitleak.train.data import load_data
+from splitleak.train.facts import Kept, VictimFacts
+from splitleak.train.fit import Fit
 
 TOYS = Path(__file__).parent / "toys"
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
@@ -85,11 +90,15 @@ def stage() -> Callable[..., Scene]:
     def make(**given: Any) -> Scene:
         cell = matrix.read(toy_matrix(**given), TOYS).cells[0]
         assert cell.skip is None, cell.skip
-        data = victim.load_data(cell, TOYS, torch.device("cpu"))
-        made = victim.fresh(cell, data, TOYS)
-        facts = victim.train(made)
-        tensors = {name: t.clone() for name, t in made.tensors().items()}
-        return Scene(cell, data, TOYS, (tensors, facts | {"fingerprint": made.fingerprint()}))
+        case = Case.of(cell, TOYS)
+        data = load_data(case, torch.device("cpu"))
+        made = victim.fresh(case, data)
+        fit = Fit(made, lambda now: utility.on_test(now)[1])
+        facts = VictimFacts(cell.victim(), {}, learned=fit.run())
+        facts.fingerprint = made.fingerprint()
+        if len(fit.parties) > 1:
+            facts.utility_clients = utility.by_client(made, fit.parties)
+        return Scene(case, data, Kept({name: t.clone() for name, t in made.tensors().items()}, facts))
 
     return make
 

@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from splitleak import cli
-from splitleak.jobs import worker as jobs
 from splitleak.plan import plugins
 from splitleak.wire import join, serve  # noqa: F401 loaded before the fork, once for all
 from splitleak.wire.papers import Authority
@@ -95,7 +94,7 @@ class Fork:
 @lru_cache
 def warm() -> None:
     """What is loaded late: here once, not in every fork."""
-    for kind in jobs.KINDS:
+    for kind in plugins.FOLDERS:
         plugins.names(kind)
     weight = torch.zeros(2, requires_grad=True)
     weight.sum().backward()

@@ -17,7 +17,7 @@ from splitleak.contract import BadInput, Grant
 from splitleak.contract.view import Step
 from splitleak.pieces import lessons
 from splitleak.plan import matrix, plugins
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
 Stage = Callable[..., Scene]

@@ -15,7 +15,7 @@ from splitleak.attacks import rmle
 from splitleak.contract import BadInput, Defense
 from splitleak.pieces import roughness
 from splitleak.plan import plugins
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
 Stage = Callable[..., Scene]

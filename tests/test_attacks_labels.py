@@ -20,7 +20,8 @@ from splitleak.attacks.similarity import Similarity
 from splitleak.contract import Attack, BadInput, Grant, Task
 from splitleak.contract.view import Facts, View
 from splitleak.score import metrics
-from splitleak.score.scene import Scene, join
+from splitleak.score.scene import Scene
+from splitleak.score.targets import join
 
 N, WIDTH = 500, 16
 ALL: list[Attack] = [Similarity(), Similarity(spectral=False), Cosine(), GradientMatch(), Norm()]

@@ -9,8 +9,11 @@ import torch
 
 from splitleak.contract import BadInput
 from splitleak.plan import matrix
+from splitleak.plan.case import Case
 from splitleak.train import victim
 from splitleak.train.augment import SHIFT, SIZE, mirrored, moved, varied
+from splitleak.train.data import check_variation, load_data
+from splitleak.train.fit import Fit
 
 from .conftest import TOYS, toy_matrix
 
@@ -89,8 +92,8 @@ def test_a_split_is_trained_on_the_same_images_as_the_whole_network(way: dict[st
     prints = []
     for given in cells:
         cell = matrix.read(given, TOYS).cells[0]
-        made = victim.fresh(cell, victim.load_data(cell, TOYS, torch.device("cpu")), TOYS)
-        victim.train(made)
+        made = victim.fresh(cell, load_data(Case.of(cell, TOYS), torch.device("cpu")), TOYS)
+        Fit(made).run()
         prints.append([t.clone() for t in made.split.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*prints, strict=True))
 
@@ -99,14 +102,14 @@ def test_a_split_is_trained_on_the_same_images_as_the_whole_network(way: dict[st
 def test_signals_have_no_mirror_image(way: dict[str, object]) -> None:
     cell = matrix.read(toy_matrix(train=way), TOYS).cells[0]
     with pytest.raises(BadInput, match=rf"\[train\] {next(iter(way))} is for images, and the records of .* have shape"):
-        victim.load_data(cell, TOYS, torch.device("cpu"))
+        load_data(Case.of(cell, TOYS), torch.device("cpu"))
 
 
 def test_light_is_changed_between_0_and_1_alone() -> None:
     cell = matrix.read(toy_matrix(**MASKS, train={"augment": True}), TOYS).cells[0]
-    data = victim.load_data(cell, TOYS, torch.device("cpu"))
+    data = load_data(Case.of(cell, TOYS), torch.device("cpu"))
     with pytest.raises(BadInput, match=r"augment is for images in \[0, 1\], and those of 'x' are in \(-1, 1\)"):
-        victim.check_variation(cell.train, replace(data, in_range=(-1, 1)), "'x'")
+        check_variation(cell.train, replace(data, in_range=(-1, 1)), "'x'")
 
 
 def test_what_is_no_mirror_image() -> None:

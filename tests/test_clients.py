@@ -16,12 +16,14 @@ from torch import Tensor, nn
 import splitleak
 from splitleak.contract import BadInput, Grant, Hooks, Records, Split, Task
 from splitleak.plan import matrix
-from splitleak.plan.seeds import Stream, axis_seed, order_seed
+from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients, Train
 from splitleak.score import utility
 from splitleak.train import victim
+from splitleak.train.averaging import average
 from splitleak.train.division import divide, wishes
-from splitleak.train.loop import Training, average
+from splitleak.train.fit import training_of
+from splitleak.train.loop import Training
 
 SEED, EPOCHS, BATCH = 5, 3, 8
 TRAIN = Train(EPOCHS, BATCH, 0.01)
@@ -305,13 +307,13 @@ def test_each_client_is_judged_with_its_own_parts_on_its_own_share(run: Run, mod
 
 def test_clients_in_turn_are_judged_with_the_weights_that_they_had(stage: Stage) -> None:
     scene = stage(clients={"n": 2}, train={"epochs": 3})
-    made = victim.fresh(scene.cell, scene.data, scene.base)
-    with Stream(axis_seed("training", scene.cell)):
-        running = victim.training(made)
+    made = victim.fresh(scene.case, scene.data)
+    with Stream(scene.cell.seeds.of("training")):
+        running = training_of(made)
         for _ in running.steps(Grant(0), set()):
             pass
-    tests = divide(scene.data.test, scene.cell.clients, scene.data.task, order_seed(scene.cell))
-    told = scene.kept[1]["utility_clients"]
+    tests = divide(scene.data.test, scene.cell.clients, scene.data.task, scene.cell.seeds.order)
+    told = scene.kept.facts.utility_clients
     for party, share, one in zip(running.parties, tests, told, strict=True):
         with torch.no_grad():
             right = party.split(share.x).argmax(1) == share.y
@@ -333,8 +335,8 @@ def test_fewer_test_patients_than_clients_are_divided_by_record_and_fewer_record
     test = scene.data.test
     for keep, wanted in ((test.group < test.group.min() + 3, True), (torch.arange(len(test)) < 3, False)):
         data = replace(scene.data, test=test.take(keep.nonzero().flatten()))
-        made = victim.fresh(scene.cell, data, scene.base)
-        told = utility.by_client(made, victim.training(made).parties)
+        made = victim.fresh(scene.case, data)
+        told = utility.by_client(made, training_of(made).parties)
         sizes = [one["n"] for one in told]
         if wanted:
             assert sum(sizes) == int(keep.sum())

@@ -23,14 +23,15 @@ from splitleak.defenses.nopeek import NoPeek, distance_correlation
 from splitleak.defenses.quantize import Quantize
 from splitleak.defenses.shredder import Shredder
 from splitleak.defenses.top_k import TopK
-from splitleak.jobs import worker as jobs
-from splitleak.plan.seeds import Stream, order_seed
+from splitleak.jobs.making import privacy
+from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients, Train
 from splitleak.score import channel, utility
-from splitleak.score.channel import NullChannel
+from splitleak.score.null import NullChannel
 from splitleak.score.scene import Scene
 from splitleak.train import victim
 from splitleak.train.division import divide
+from splitleak.train.fit import Fit
 from splitleak.train.loop import Training, exchange, finish
 from splitleak.train.victim import Victim
 
@@ -58,8 +59,8 @@ def spec(defense: Defense) -> dict[str, Any]:
 
 def kept(scene: Scene) -> Victim:
     """The staged victim as another process would have it from its file."""
-    made = victim.fresh(scene.cell, scene.data, TOYS)
-    made.load(scene.kept[0])
+    made = victim.fresh(scene.case, scene.data)
+    made.load(scene.kept.tensors)
     return made
 
 
@@ -144,8 +145,8 @@ def test_what_is_released_and_asked_for_is_defended(stage: Stage, defense: Defen
 def test_two_clients_train_under_it_and_it_is_kept(stage: Stage, defense: Defense, setting: str, mode: str) -> None:
     clients = {"n": 2, "mode": mode}
     scene = stage(**({"model": PLAIN, "defense": spec(defense), "clients": clients} | SETTINGS[setting]))
-    made, start = kept(scene), victim.fresh(scene.cell, scene.data, TOYS)
-    assert made.fingerprint() == scene.kept[1]["fingerprint"] != start.fingerprint()
+    made, start = kept(scene), victim.fresh(scene.case, scene.data)
+    assert made.fingerprint() == scene.kept.facts.fingerprint != start.fingerprint()
     assert all(bool(t.isfinite().all()) for t in made.tensors().values())
     moved = {name for name, t in made.tensors().items() if not torch.equal(t, start.tensors()[name])}
     learns = {"split", "defense"} if isinstance(defense, Quantize | Shredder) else {"split"}
@@ -155,8 +156,8 @@ def test_two_clients_train_under_it_and_it_is_kept(stage: Stage, defense: Defens
 @pytest.mark.parametrize("defense", ALL, ids=lambda d: d.name)
 def test_a_kept_victim_sends_bit_for_bit_what_the_trained_one_sends(stage: Stage, defense: Defense) -> None:
     scene = stage(model=PLAIN, defense=spec(defense), protocol="u_shape")
-    trained = victim.fresh(scene.cell, scene.data, TOYS)
-    victim.train(trained)
+    trained = victim.fresh(scene.case, scene.data)
+    Fit(trained).run()
     one, other = (channel.release(made, scene.data.test, Stream(5)) for made in (trained, kept(scene)))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -432,8 +433,8 @@ def test_each_record_gets_one_tensor_of_the_bank_and_all_of_them_are_used() -> N
 def test_a_client_without_weights_still_has_noise_that_learns(stage: Stage) -> None:
     identity = {"name": "toy_chain", "identity": True}
     scene = stage(model=identity, cut=1, defense={"name": "shredder"})
-    start = victim.fresh(scene.cell, scene.data, TOYS).tensors()["defense.noise"]
-    assert (scene.kept[0]["defense.noise"] != start).all()
+    start = victim.fresh(scene.case, scene.data).tensors()["defense.noise"]
+    assert (scene.kept.tensors["defense.noise"] != start).all()
 
 
 # DP-SGD -------------------------------------------------------------------------------------------
@@ -595,11 +596,11 @@ def test_without_sampling_epsilon_bounds_the_exact_composition() -> None:
 def test_a_record_of_the_client_that_is_worst_off_is_what_is_accounted_for(stage: Stage) -> None:
     for n, batches in ((1, {5}), (5, {1, 2})):  # 36 records of twelve patients, in batches of 8
         made = staged(stage, DPSGD(), dataset="toy_images", train={"batch_size": 8}, clients={"n": n})
-        parts = divide(made.data.private, made.cell.clients, made.data.task, order_seed(made.cell))
+        parts = divide(made.data.private, made.recipe.clients, made.data.task, made.recipe.seeds.order)
         assert {ceil(len(part) / 8) for part in parts} == batches
-        assert jobs._privacy(made)["epsilon"] == max(DPSGD().privacy(3, b).epsilon for b in batches)
+        assert privacy(made).epsilon == max(DPSGD().privacy(3, b).epsilon for b in batches)
 
 
 def test_an_uncut_network_is_trained_without_a_defence_and_none_is_claimed(stage: Stage) -> None:
     made = staged(stage, Gaussian(), protocol="central", attack="blind")
-    assert jobs._privacy(made) == {}
+    assert privacy(made) is None

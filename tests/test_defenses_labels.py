@@ -21,7 +21,7 @@ from splitleak.defenses.label_dp import LabelDP
 from splitleak.defenses.marvell import Marvell, solve, sum_kl
 from splitleak.defenses.max_norm import MaxNorm
 from splitleak.score import metrics
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 
 B, D = 64, 12
 

@@ -20,7 +20,7 @@ from splitleak.defenses.proxy_adversary import ProxyAdversary
 from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients, Train
 from splitleak.score import channel, utility
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import victim
 from splitleak.train.collapse import collapsed_at, constant_loss
@@ -69,8 +69,8 @@ def flat(parameters: Any) -> Tensor:
 
 
 def kept(scene: Scene) -> Victim:
-    made = victim.fresh(scene.cell, scene.data, TOYS)
-    made.load(scene.kept[0])
+    made = victim.fresh(scene.case, scene.data)
+    made.load(scene.kept.tensors)
     return made
 
 
@@ -150,7 +150,7 @@ def test_with_the_hinge_nothing_is_gained_by_a_proxy_that_is_worse_than_blind() 
 
 def test_without_weight_the_network_is_bit_for_bit_the_undefended_one(stage: Stage) -> None:
     none, ignored, defended = (
-        stage(model=PLAIN, defense=d).kept[0] for d in ("none", STRONG | {"weight": 0.0}, STRONG)
+        stage(model=PLAIN, defense=d).kept.tensors for d in ("none", STRONG | {"weight": 0.0}, STRONG)
     )
     assert all(torch.equal(t, ignored[name]) for name, t in none.items())
     assert not all(torch.equal(t, defended[name]) for name, t in none.items())
@@ -212,8 +212,8 @@ def test_a_proxy_of_dark_records_does_not_die() -> None:
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_after_training_nothing_of_it_changes_any_more(stage: Stage, setting: str) -> None:
     scene = stage(**({"model": PLAIN, "defense": STRONG} | SETTINGS[setting]))
-    made, start = kept(scene), victim.fresh(scene.cell, scene.data, TOYS)
-    assert made.fingerprint() == scene.kept[1]["fingerprint"]
+    made, start = kept(scene), victim.fresh(scene.case, scene.data)
+    assert made.fingerprint() == scene.kept.facts.fingerprint
     moved = {name for name, t in made.tensors().items() if not torch.equal(t, start.tensors()[name])}
     assert {name.partition(".")[0] for name in moved} == {"split", "defense"}
     x = made.data.private.x
@@ -223,7 +223,7 @@ def test_after_training_nothing_of_it_changes_any_more(stage: Stage, setting: st
     with torch.no_grad():
         assert torch.allclose(sent, made.split.bottom(x)[0], atol=1e-6)  # z itself
     assert torch.equal(sent, asked)
-    assert made.fingerprint() == scene.kept[1]["fingerprint"]
+    assert made.fingerprint() == scene.kept.facts.fingerprint
 
 
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
@@ -232,9 +232,9 @@ def test_two_clients_hand_on_one_proxy(stage: Stage, setting: str, mode: str) ->
     given = {"model": PLAIN, "defense": STRONG, "clients": {"n": 2, "mode": mode}} | SETTINGS[setting]
     scene = stage(**given)
     again = stage(**given)
-    assert scene.kept[1]["fingerprint"] == again.kept[1]["fingerprint"] == kept(scene).fingerprint()
-    norm = scene.kept[0]["defense.proxy.0.norm.num_batches_tracked"]
-    assert int(norm) == 2 * scene.kept[1]["steps"]  # every client's turn: once for the penalty, once to learn
+    assert scene.kept.facts.fingerprint == again.kept.facts.fingerprint == kept(scene).fingerprint()
+    norm = scene.kept.tensors["defense.proxy.0.norm.num_batches_tracked"]
+    assert int(norm) == 2 * scene.kept.facts.learned.steps  # every client's turn: once for the penalty, once to learn
 
 
 # What others see of it ----------------------------------------------------------------------------
@@ -330,8 +330,8 @@ def test_a_collapse_is_flagged_and_honest_training_is_not(run: Any) -> None:
 
 def test_what_a_constant_can_reach_is_told_of_the_labels_that_were_sent(stage: Stage) -> None:
     private = stage().data.private
-    answered = stage(defense={"name": "label_dp", "epsilon": 0.01}).kept[1]["loss_constant"]
+    answered = stage(defense={"name": "label_dp", "epsilon": 0.01}).kept.facts.learned.loss_constant
     shares = private.y.bincount().double() / len(private)
     entropy = float(-(shares * shares.log()).sum())
-    assert stage().kept[1]["loss_constant"] == pytest.approx(entropy, rel=1e-5)
+    assert stage().kept.facts.learned.loss_constant == pytest.approx(entropy, rel=1e-5)
     assert answered != pytest.approx(entropy, rel=1e-5)

@@ -17,9 +17,10 @@ from splitleak.defenses.scrutinizer import separation
 from splitleak.defenses.splitguard import Guard, SplitGuard, alarm, score
 from splitleak.report import detection
 from splitleak.score import channel
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import victim
+from splitleak.train.fit import training_of
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]
@@ -99,13 +100,13 @@ def test_fake_batches_carry_wrong_labels_and_do_not_move_the_client(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = stage(**SIGNALS, defense=GUARD, train={"epochs": 1})
-    made = victim.fresh(scene.cell, scene.data, scene.base)
+    made = victim.fresh(scene.case, scene.data)
     live, split, inside = made.live, made.split, Guard.batch
     assert isinstance(live, Guard)
     true: list[Tensor] = []
     monkeypatch.setattr(Guard, "batch", lambda guard, x, y: (true.append(y), inside(guard, x, y))[1])
     fakes = []
-    steps = victim.training(made).steps(Grant.LABELS, set(), endless=True)
+    steps = training_of(made).steps(Grant.LABELS, set(), endless=True)
     step = next(steps)
     for _ in range(100):
         fake, client, server = live.fake, weights(split.bottom), weights(split.top)
@@ -188,8 +189,8 @@ def test_honest_toy_training_is_left_alone_and_a_blind_hijack_is_stopped(
     stage: Stage, attempt: Try, defense: dict[str, Any]
 ) -> None:
     scene = stage(**SIGNALS, defense=defense, train=LONG)
-    assert scene.kept[1]["detected_at"] == -1
-    assert scene.kept[1]["steps"] == 200
+    assert scene.kept.facts.learned.detected_at == -1
+    assert scene.kept.facts.learned.steps == 200
     pulled = []
 
     def hijack(view: View) -> None:

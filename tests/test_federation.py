@@ -20,12 +20,15 @@ import splitleak
 from splitleak.contract import BadInput, Goal, Records, Task, Update, View
 from splitleak.contract.threats import THREATS
 from splitleak.plan import matrix, plugins
-from splitleak.plan.seeds import order_seed
-from splitleak.score.question import Question, floor_of
+from splitleak.score.floor import floor_of
+from splitleak.score.question import Question
 from splitleak.train import victim
 from splitleak.train.division import divide
-from splitleak.train.federation import TOLD, Here, taking_part, weights
-from splitleak.train.loop import Party, train_whole
+from splitleak.train.federated import taking_part, weights
+from splitleak.train.federation import NOTED
+from splitleak.train.loopback import LoopbackGrid
+from splitleak.train.party import Party
+from splitleak.train.whole import WholeTraining
 
 from .conftest import TOYS, toy_matrix
 
@@ -41,7 +44,7 @@ def fed(**asked: Any) -> dict[str, Any]:
 
 
 def learned(scene: Any) -> dict[str, Tensor]:
-    return {name.removeprefix("split."): t for name, t in scene.kept[0].items()}
+    return {name.removeprefix("split."): t for name, t in scene.kept.tensors.items()}
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
@@ -55,8 +58,8 @@ def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def test_one_client_and_one_round_is_training_without_a_federation(stage: Stage) -> None:
     scene = stage(protocol=fed(rounds=1, local_epochs=3), train=SGD, attack="blind")
     cell, data = scene.cell, scene.data
-    alone = victim.fresh(cell, data, scene.base)
-    train_whole(alone.split, data.private, data.task, replace(cell.train, epochs=3), order_seed(cell))
+    alone = victim.fresh(scene.case, data)
+    WholeTraining(alone.split, data.private, data.task, replace(cell.train, epochs=3), cell.seeds.order).run()
     assert apart(learned(scene), dict(alone.split.state_dict())) == 0
 
 
@@ -65,9 +68,9 @@ def test_rounds_are_those_of_mcmahan_written_out_plainly(stage: Stage, strategy:
     mu = 0.5 if strategy == "fedprox" else 0.0
     scene = stage(protocol=fed(rounds=3, strategy=strategy, proximal_mu=0.5), clients=3, train=SGD, attack="blind")
     cell, data = scene.cell, scene.data
-    whole = victim.fresh(cell, data, scene.base).split
-    parts = divide(data.private, cell.clients, data.task, order_seed(cell))
-    parties = [Party(k, whole, part, cell.train, order_seed(cell)) for k, part in enumerate(parts)]
+    whole = victim.fresh(scene.case, data).split
+    parts = divide(data.private, cell.clients, data.task, cell.seeds.order)
+    parties = [Party(k, whole, part, cell.train, cell.seeds.order) for k, part in enumerate(parts)]
     for _ in range(3):
         copies = []
         for party in parties:
@@ -93,7 +96,7 @@ def test_fedadam_steps_towards_the_mean_at_the_servers_own_pace(stage: Stage) ->
         stage(protocol=fed(strategy="fedadam", server_lr=lr), clients=2, train=SGD, attack="blind")
         for lr in (1e-4, 1e-2)
     )
-    first = victim.fresh(slow.cell, slow.data, slow.base).split.state_dict()
+    first = victim.fresh(slow.case, slow.data).split.state_dict()
     moved = [apart(weights_of(learned(scene)), dict(first)) for scene in (slow, fast)]
     assert 0 < moved[0] < 1e-3 < moved[1]
 
@@ -116,7 +119,7 @@ def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_a_fraction_of_the_clients_takes_part_and_others_stay_out(stage: Stage) -> None:
     scene = stage(protocol=fed(rounds=6, fraction=0.5), clients=4, train=SGD, attack="blind")
     told: dict[int, set[int]] = {}
-    for number, client, _ in scene.kept[1]["sent"]:
+    for number, client, _ in scene.kept.facts.learned.sent:
         told.setdefault(number, set()).add(client)
     assert {len(clients) for clients in told.values()} == {2}
     assert len(set().union(*told.values())) > 2  # not always the same two
@@ -126,12 +129,15 @@ def test_a_fraction_of_the_clients_takes_part_and_others_stay_out(stage: Stage) 
 TWICE = """import json, sys, torch
 from pathlib import Path
 from splitleak.plan import matrix
+from splitleak.plan.case import Case
 from splitleak.train import victim
+from splitleak.train.data import load_data
+from splitleak.train.fit import Fit
 for given in json.load(sys.stdin):
-    here, cell = Path.cwd(), matrix.read(given, Path.cwd()).cells[0]
-    data = victim.load_data(cell, here, torch.device("cpu"))
-    made = [victim.fresh(cell, data, here) for _ in range(2)]
-    sent = [victim.train(one)["sent"] for one in made]
+    case = Case.of(matrix.read(given, Path.cwd()).cells[0], Path.cwd())
+    data = load_data(case, torch.device("cpu"))
+    made = [victim.fresh(case, data) for _ in range(2)]
+    sent = [Fit(one).run().sent for one in made]
     print(json.dumps([sent, [one.fingerprint() for one in made]]))"""
 
 
@@ -176,7 +182,7 @@ def test_bytes_are_all_weights_for_each_client_and_round_shared_out(stage: Stage
 
     for asked, trained_on in (({"local_epochs": 2}, 2 * 68), ({"local_steps": 3, "batch_size": 4}, 3 * 3 * 4)):
         scene = stage(protocol=fed(**asked), clients=3, train=SGD, attack="blind")
-        made = victim.fresh(scene.cell, scene.data, scene.base)
+        made = victim.fresh(scene.case, scene.data)
         size = sum(4 * t.numel() for t in weights(made.split).values())
         assert wire_bytes(made) == (round(3 * size / trained_on),) * 2
 
@@ -292,9 +298,9 @@ def test_targets_are_the_first_updates_records_each_once(stage: Stage) -> None:
     assert scene.group.bincount()[:2].tolist() == [4, 4]
     private = scene.data.private
     for k, (number, client) in enumerate(scene.senders):
-        rows = next(rows for r, c, rows in scene.kept[1]["sent"] if (r, c) == (number, client))
+        rows = next(rows for r, c, rows in scene.kept.facts.learned.sent if (r, c) == (number, client))
         assert set(scene.targets.id[scene.group == k].tolist()) <= set(private.id[rows].tolist())
-    assert sum(len(rows) for _, _, rows in scene.kept[1]["sent"]) < TOLD + 1000
+    assert sum(len(rows) for _, _, rows in scene.kept.facts.learned.sent) < NOTED + 1000
 
 
 # Attack and defences ------------------------------------------------------------------------------
@@ -391,7 +397,7 @@ def test_under_secagg_the_server_sees_the_mean_of_all_and_no_client(attempt: Att
 def parts_of(attempt: Attempt) -> list[Records]:
     tried = attempt(lambda view: None, "", protocol=fed(), clients=3, train=SGD)
     cell, data = tried.scene.cell, tried.scene.data
-    return divide(data.private, cell.clients, data.task, order_seed(cell))
+    return divide(data.private, cell.clients, data.task, cell.seeds.order)
 
 
 def test_secagg_alone_is_refused_by_name(run: Any) -> None:
@@ -415,7 +421,7 @@ def test_a_client_that_takes_its_message_apart_harms_nobody_else() -> None:
         message.content["config"].pop("once")
         return Message(message.content, reply_to=message)
 
-    grid = Here(app, 2, lambda message, reply: None)
+    grid = LoopbackGrid(app, 2, lambda message, reply: None)
     shared = RecordDict({"arrays": ArrayRecord(), "config": ConfigRecord({"once": 1})})
     replies = grid.send_and_receive([Message(shared, node, "train") for node in grid.get_node_ids()])
     assert [list(r.content["config"]) for r in replies] == [[], []]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import splitleak
 from splitleak.plan import plugins
-from splitleak.score.question import floor_of
+from splitleak.score.floor import floor_of
 from splitleak.score.scene import Scene
 
 Record = dict[str, Any]

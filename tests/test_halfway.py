@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from splitleak.plan import matrix
+from splitleak.plan.case import Case
 from splitleak.store import Store
 from splitleak.train import checkpoint as halfway
 from splitleak.train import victim
+from splitleak.train.data import load_data
+from splitleak.train.fit import Fit
 
 from .conftest import TOYS, toy_matrix
 
@@ -42,13 +45,13 @@ class Lab:
         given["train"] = {"epochs": 4, "curve": True} | given.get("train", {})
         self.cell = matrix.read(toy_matrix(**given), TOYS).cells[0]
         assert self.cell.skip is None, self.cell.skip
-        self.store, self.data = Store(folder), victim.load_data(self.cell, TOYS, torch.device("cpu"))
+        self.store, self.data = Store(folder), load_data(Case.of(self.cell, TOYS), torch.device("cpu"))
         self.made_by = {"data": "these"}
 
     def train(self, ends_after: int | None = None) -> tuple[victim.Victim, dict[str, Any], int]:
         """The victim, its facts, and how many epochs were really trained."""
-        made, kept = victim.fresh(self.cell, self.data, TOYS), Watched(self, ends_after)
-        return made, victim.train(made, kept), kept.epochs
+        made, kept = victim.fresh(self.case, self.data), Watched(self, ends_after)
+        return made, Fit(made, lambda now: utility.on_test(now)[1], kept).run(), kept.epochs
 
     def path(self) -> Path:
         return self.store.victim_path(f"{self.cell.victim_key}.half")

@@ -29,8 +29,9 @@ from splitleak.datasets.reading import images
 from splitleak.datasets.reading.divide import Roll, deal
 from splitleak.datasets.retinamnist import RetinaMNIST
 from splitleak.plan import matrix
-from splitleak.score.scene import aux_of, targets_of
-from splitleak.train import victim
+from splitleak.plan.case import Case
+from splitleak.score.targets import aux_of, targets_of
+from splitleak.train.data import load_data
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)
@@ -368,7 +369,7 @@ def test_adults_are_auxiliary_data_against_children(home: Path) -> None:
     chosen = {"dataset": [{"name": "cxr_lung", "size": 16}], "model": ["ecg_cnn"], "attack": ["inverse_network"],
               "aux": [{"name": "cxr_lung_adult", "size": 16}]}  # fmt: skip
     cell = matrix.read({"matrix": chosen}, Path()).cells[0]
-    data = victim.load_data(cell, Path(), torch.device("cpu"))
+    data = load_data(Case.of(cell, Path()), torch.device("cpu"))
     targets, _ = targets_of(cell, data, Goal.INPUTS)
     aux = aux_of(cell, data, targets, Path())
     assert aux.x.shape == (10, 1, 16, 16)

@@ -17,7 +17,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 from splitleak.plan.settings import Train
 from splitleak.train import victim
-from splitleak.train.loop import _factor
+from splitleak.train.step import rate_factor
 
 TOYS = Path(__file__).parent / "toys"
 MASKS = ("own", "bce", "dice", "bce_dice")
@@ -125,7 +125,7 @@ def test_the_loss_of_a_cell_is_the_one_of_its_task_everywhere(stage: Callable[..
     for name in MASKS:
         scene = stage(dataset="toy_images", model="toy_skips", attack="blind", train={"loss": name})
         assert scene.data.task == scene.question.task == task(name)
-        prints[name] = scene.kept[1]["fingerprint"]
+        prints[name] = scene.kept.facts.fingerprint
     assert len(set(prints.values())) == 3
     assert prints["own"] == prints["bce_dice"]
 
@@ -135,15 +135,15 @@ def test_a_worker_asked_for_two_losses_gives_each_cell_its_own(tmp_path: Any) ->
     axes = {"dataset": ["./toy_images.py"], "model": ["./toy_skips.py"]}
     for name in ("dice", "bce", "own"):
         (cell,) = matrix.read({"matrix": axes, "train": {"loss": name}}, TOYS).cells
-        assert worker.data(cell).task.objective == name
-        assert victim.fresh(cell, worker.data(cell), TOYS).data.task.objective == name
+        assert worker.data(worker.case(cell)).task.objective == name
+        assert victim.fresh(worker.case(cell), worker.data(worker.case(cell))).data.task.objective == name
 
 
 def test_the_cosine_schedule_starts_whole_falls_each_epoch_and_never_stands_still() -> None:
     settings = Train(epochs=15, schedule="cosine")
-    rates = [_factor(settings, epoch) for epoch in range(15)]
+    rates = [rate_factor(settings, epoch) for epoch in range(15)]
     assert rates[0] == 1
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 14 / 15)))  # 0.011
-    assert _factor(settings, 40) == rates[-1]  # a hijacker may pull on past the last epoch
-    assert _factor(Train(epochs=1, schedule="cosine"), 0) == 1
+    assert rate_factor(settings, 40) == rates[-1]  # a hijacker may pull on past the last epoch
+    assert rate_factor(Train(epochs=1, schedule="cosine"), 0) == 1

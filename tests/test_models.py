@@ -22,8 +22,9 @@ from splitleak.models.resnet18 import ResNet18
 from splitleak.models.resnet34 import ResNet34
 from splitleak.models.unet import UNet
 from splitleak.plan import matrix, plugins
+from splitleak.plan.case import Case
 from splitleak.plan.settings import Clients, Train
-from splitleak.train import victim
+from splitleak.train.data import load_data
 from splitleak.train.loop import Training
 from splitleak.vision import torchvision
 
@@ -184,11 +185,11 @@ def test_a_file_that_holds_no_weights_is_bad_input(tmp_path: Path) -> None:
 def test_a_victim_is_trained_again_when_its_weights_file_is_another(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     (cell,) = matrix.read(of_toys({"name": "resnet18", "weights": str(file)})).cells
-    data = victim.load_data(cell, Path.cwd(), torch.device("cpu"))
+    data = load_data(Case.of(cell, Path.cwd()), torch.device("cpu"))
     made_by = []
     for content in (b"one", b"one", b"two"):
         file.write_bytes(content)
-        made_by.append(victim.made_by(cell, data, Path.cwd()))
+        made_by.append(provenance.made_by(Case.of(cell, Path.cwd()), data, provenance.__file__))
     assert made_by[0] == made_by[1] != made_by[2]
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from splitleak.contract import BadInput, View
-from splitleak.score.evaluate import Attempt
+from splitleak.score import attempt as attempt_module
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import victim
 
@@ -53,14 +54,14 @@ def everything(view: View) -> None:
 def test_passive_onlooker_leaves_victim_bit_identical(attempt: Try, defense: str, clients: Any) -> None:
     wants = "SMASHED|GRADIENT|LABELS|TOP|STEPS|ARCHITECTURE"
     tried = attempt(everything, wants, model=NOISY, defense=defense, clients=clients, train={"batch_size": 12})
-    assert tried.victim.fingerprint() == tried.scene.kept[1]["fingerprint"]
+    assert tried.victim.fingerprint() == tried.scene.kept.facts.fingerprint
     assert tried.training.steps_done >= 2 * PER_EPOCH
 
 
 def test_passive_onlooker_of_a_u_shape_with_skips_leaves_victim_bit_identical(attempt: Try) -> None:
     tried = attempt(everything, "SMASHED|GRADIENT|TOP|STEPS|ARCHITECTURE", dataset="toy_images", model="toy_skips")
     assert tried.scene.cell.protocol == "u_shape"
-    assert tried.victim.fingerprint() == tried.scene.kept[1]["fingerprint"]
+    assert tried.victim.fingerprint() == tried.scene.kept.facts.fingerprint
 
 
 def test_an_onlooker_that_reaches_the_victim_is_found_out(attempt: Try) -> None:
@@ -89,7 +90,7 @@ def test_log_changes_neither_victim_nor_attack(attempt: Try, defense: str) -> No
 
     silent, logged = (attempt(looker(logs), "STEPS|SMASHED", model=NOISY, defense=defense) for logs in (False, True))
     assert drawn[0] == drawn[1]
-    assert silent.victim.fingerprint() == logged.victim.fingerprint() == silent.scene.kept[1]["fingerprint"]
+    assert silent.victim.fingerprint() == logged.victim.fingerprint() == silent.scene.kept.facts.fingerprint
     assert [point["step"] for point in logged.curve] == list(range(2 * PER_EPOCH))
     assert all(np.isfinite(point["advantage"]) for point in logged.curve)
 
@@ -111,7 +112,7 @@ PLAIN = {"optimizer": "sgd", "momentum": 0.0, "lr": 0.1}
 
 
 def test_reply_is_what_moves_the_client(attempt: Try, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, bottoms, inputs, moves = victim.training, [], [], []
+    real, bottoms, inputs, moves = attempt_module.training_of, [], [], []
 
     def spied(made: victim.Victim) -> Any:
         bottoms.append(made.split.bottom)
@@ -126,7 +127,7 @@ def test_reply_is_what_moves_the_client(attempt: Try, monkeypatch: pytest.Monkey
         next(view.steps)
         moves.append((before - weight.detach(), PLAIN["lr"] * g.T @ x))  # z = x W^T + b: dL/dW = g^T x
 
-    monkeypatch.setattr(victim, "training", spied)
+    monkeypatch.setattr(attempt_module, "training_of", spied)
     attempt(look, "SMASHED|STEPS|TAMPER", cut=1, train=PLAIN)
     torch.testing.assert_close(*moves[0], rtol=1e-4, atol=1e-6)
 
@@ -137,7 +138,7 @@ def test_a_reply_of_zeros_freezes_the_client_but_not_the_server(attempt: Try) ->
             step.reply(torch.zeros_like(step.smashed))
 
     tried = attempt(look, "SMASHED|STEPS|TAMPER", cut=1, train=PLAIN)
-    start = victim.fresh(tried.scene.cell, tried.scene.data, tried.scene.base).split
+    start = victim.fresh(tried.scene.case, tried.scene.data).split
     now = tried.victim.split
     assert all(map(torch.equal, start.bottom.parameters(), now.bottom.parameters()))
     assert not any(map(torch.equal, start.top[-1].parameters(), now.top[-1].parameters()))
@@ -150,7 +151,7 @@ def test_a_reply_of_the_honest_gradient_changes_nothing(attempt: Try) -> None:
 
     tried = attempt(look, "GRADIENT|STEPS|TAMPER", train=PLAIN)
     assert tried.training.steps_done == 2 * PER_EPOCH - 1  # the last step was left in the middle
-    assert tried.scene.kept[1]["steps"] == 2 * PER_EPOCH
+    assert tried.scene.kept.facts.learned.steps == 2 * PER_EPOCH
 
 
 @pytest.mark.parametrize("shape", [(16, 5), (15, 8), (8,)], ids=str)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from splitleak.contract import Grant, View
 from splitleak.plan.seeds import Stream
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import victim
+from splitleak.train.fit import training_of
 
 Try = Callable[..., Attempt]
 Stage = Callable[..., Scene]
@@ -59,7 +60,7 @@ def test_release_and_queries_leave_victim_and_its_learned_defence_as_they_were(a
         view.smashed, view.gradient, view.query(view.aux), view.query(view.aux[:1])
 
     tried = attempt(look, "SMASHED|GRADIENT|QUERY", model=DELICATE, defense="toy_learned", cut=1)
-    assert tried.victim.fingerprint() == tried.scene.kept[1]["fingerprint"]
+    assert tried.victim.fingerprint() == tried.scene.kept.facts.fingerprint
 
 
 def test_a_query_is_what_the_trained_client_sends(attempt: Try) -> None:
@@ -109,7 +110,7 @@ def test_fresh_bottom_is_the_same_network_with_weights_that_the_victim_never_had
             made.append([p.detach() for p in part.parameters()])
 
     tried = attempt(look, "ARCHITECTURE", model={"name": "toy_chain", "norm": False}, cut=2)
-    start = list(victim.fresh(tried.scene.cell, tried.scene.data, tried.scene.base).split.bottom.parameters())
+    start = list(victim.fresh(tried.scene.case, tried.scene.data).split.bottom.parameters())
     for one, other in ((made[0], start), (made[1], start), (made[0], made[1])):
         assert [a.shape for a in one] == [b.shape for b in other]
         assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
@@ -120,10 +121,10 @@ def test_fresh_bottom_is_the_same_network_with_weights_that_the_victim_never_had
 
 def first_epoch(scene: Scene) -> tuple[list[Tensor], list[Tensor]]:
     """Initial weights, and the batches of an epoch by the labels that cross."""
-    made = victim.fresh(scene.cell, scene.data, scene.base)
+    made = victim.fresh(scene.case, scene.data)
     start = [t.clone() for t in made.split.state_dict().values()]
     with Stream(0):
-        return start, [step.labels for step in victim.training(made).steps(Grant.LABELS, set()) if step.epoch == 0]
+        return start, [step.labels for step in training_of(made).steps(Grant.LABELS, set()) if step.epoch == 0]
 
 
 @pytest.mark.parametrize("defense", ["laplace_range", "gaussian", "toy_learned", "toy_static"])

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from splitleak.contract import Grant, Hooks, Records, Split, Task
 from splitleak.models.ecg_cnn import ECGCNN
 from splitleak.plan.settings import Clients, Train
-from splitleak.train.loop import Training, train_whole
+from splitleak.train.loop import Training
+from splitleak.train.whole import WholeTraining
 
 SEED, EPOCHS, BATCH = 5, 1, 8
 OPTIMISERS = ("adam", "sgd")
@@ -97,7 +98,7 @@ def test_ecg_cnn_split_at_every_cut_equals_unsplit(layers: int, optimizer: str) 
                 torch.manual_seed(1)
                 split = model.split((1, 16), task, cut, protocol)
                 if protocol == "central":
-                    train_whole(split, records, task, settings(optimizer), SEED)
+                    WholeTraining(split, records, task, settings(optimizer), SEED).run()
                 else:
                     train_split(split, records, task, optimizer)
                 assert same(whole(split), wanted), f"{model} {protocol} cut {cut}"

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from splitleak.jobs import making
 from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
-from splitleak.train import victim
+from splitleak.train.checkpoint import Checkpoint
+from splitleak.train.facts import Learned, VictimFacts
+from splitleak.train.victim import Victim
 
 from .conftest import TOYS, toy_matrix
 
@@ -35,8 +38,13 @@ LATER = {
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The cuts that were really trained."""
     cuts: list[int] = []
-    train = victim.train
-    monkeypatch.setattr(victim, "train", lambda made, halfway: (cuts.append(made.cell.cut), train(made, halfway))[1])
+    train = making._train
+
+    def noted(made: Victim, checkpoint: Checkpoint, facts: VictimFacts) -> Learned:
+        cuts.append(facts.victim["cut"])
+        return train(made, checkpoint, facts)
+
+    monkeypatch.setattr(making, "_train", noted)
     return cuts
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from splitleak.contract import BadInput, Goal, Grant, NotGranted, Step, View, threats
 from splitleak.contract.view import Gate
-from splitleak.score.evaluate import Attempt
+from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
 Try = Callable[..., Attempt]
@@ -158,7 +158,7 @@ def test_whatever_is_read_is_a_copy(attempt: Try, protocol: str) -> None:
     tried = attempt(look, "STEPS", "property", dataset=dataset, model=model, protocol=protocol, threat="oracle",
                     evaluate={"targets": 20})  # fmt: skip
     assert set(read) == tensors
-    assert tried.victim.fingerprint() == tried.scene.kept[1]["fingerprint"]
+    assert tried.victim.fingerprint() == tried.scene.kept.facts.fingerprint
 
 
 def test_what_a_copy_of_a_network_carries_is_weights_and_no_gradient(attempt: Try) -> None:

@@ -13,9 +13,12 @@ import torch
 
 from splitleak.contract import Grant
 from splitleak.plan import matrix
-from splitleak.plan.seeds import Stream, axis_seed
+from splitleak.plan.case import Case
+from splitleak.plan.seeds import Stream
 from splitleak.store import Store
 from splitleak.train import victim
+from splitleak.train.data import load_data
+from splitleak.train.fit import training_of
 
 from .conftest import TOYS
 from .forks import Fork, Wire, same, wires
@@ -65,10 +68,10 @@ class InProcess:
     def __init__(self, wire: Wire) -> None:
         whole = matrix.read(wire.folder / "m.toml")
         self.cell = whole.cells[0]
-        data = victim.load_data(self.cell, whole.base, torch.device("cpu"))
-        self.made = victim.fresh(self.cell, data, whole.base)
-        with Stream(axis_seed("training", self.cell)):
-            self.running = victim.training(self.made)
+        data = load_data(Case.of(self.cell, whole.base), torch.device("cpu"))
+        self.made = victim.fresh(self.case, data)
+        with Stream(self.cell.seeds.of("training")):
+            self.running = training_of(self.made)
             for _ in self.running.steps(Grant(0), set()):
                 pass
         self.told = victim.utility.by_client(self.made, self.running.parties)

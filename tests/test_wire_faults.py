@@ -72,7 +72,7 @@ def test_another_victim_is_refused_by_what_differs(wire: Wire) -> None:
 
 
 def test_another_version_and_another_source_are_refused(wire: Wire) -> None:
-    from splitleak.train import victim
+    from splitleak.train import provenance
     from splitleak.wire import agree
 
     server = wire.serve()
@@ -81,12 +81,12 @@ def test_another_version_and_another_source_are_refused(wire: Wire) -> None:
         agree.__version__ = "0.0.1"  # type: ignore[attr-defined]
 
     def changed() -> None:
-        sources = victim.sources
-        victim.sources = lambda *given: sources(*given) | {"training": "another"}
+        sources = provenance.sources
+        provenance.sources = lambda *given: sources(*given) | {"code": "another"}
 
     ours = splitleak.__version__
     assert told(wire.join(before=older)).endswith(f"splitleak 0.0.1, the server has {ours}")
-    assert told(wire.join(before=changed)) == "splitleak: client 0: the source of 'training' is not the server's"
+    assert told(wire.join(before=changed)) == "splitleak: client 0: the source of 'code' is not the server's"
     assert [fork.end() for fork in (wire.join(), server)] == [0, 0]
 
 

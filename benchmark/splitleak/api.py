@@ -10,16 +10,17 @@ from typing import Any
 import torch
 
 from splitleak.contract.errors import BadInput
-from splitleak.jobs import pool as runner
+from splitleak.jobs.executors import Processes, Serial
+from splitleak.jobs.schedule import Job, Schedule
 from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix as matrices
 from splitleak.plan.cell import Cell
 from splitleak.plan.matrix import Matrix
-from splitleak.plan.seeds import order_seed
 from splitleak.report.table import Record
 from splitleak.report.table import leaderboard as leaderboard
-from splitleak.train import victim
+from splitleak.store import alone_in
 from splitleak.train.division import divide
+from splitleak.train.victim import fresh
 
 Say = Callable[[str], None]
 
@@ -48,41 +49,53 @@ def run(
     if workers < 1:
         raise BadInput(f"--workers must be at least 1, not {workers}")
     worker = Worker(folder, whole.base, pick_device(device))
-    with runner.alone_in(folder):
-        todo = runner.plan(whole, worker)
-        cells = [cell for waiting in todo.waiting.values() for cell in waiting] + todo.ready
-        verify(cells, worker)
-        _do(todo, worker, workers, progress)
+    with alone_in(folder):
+        schedule = Schedule.of(whole.cells, worker)
+        verify(schedule.cells, worker)
+        _carry_out(schedule, worker, workers, progress)
         for warning in worker.store.warnings:
             say(warning)
         records = [worker.store.record(cell.key) for cell in whole.cells]
     return [record for record in records if record is not None]
 
 
-def _do(todo: runner.Plan, worker: Worker, workers: int, progress: bool) -> None:
+def _carry_out(schedule: Schedule, worker: Worker, workers: int, progress: bool) -> None:
     from tqdm import tqdm
 
-    with tqdm(total=todo.jobs, disable=not progress or not todo.jobs, unit="job", smoothing=0) as bar:
-        counts: dict[str, int] = {}
+    if not schedule.jobs:
+        return
+    with tqdm(total=schedule.jobs, disable=not progress, unit="job", smoothing=0) as bar:
+        observer = _Bar(bar)
+        serial = workers == 1
+        executor = Serial(schedule, worker, observer) if serial else Processes(schedule, worker, observer, workers)
+        executor.run()
 
-        def tell(key: str, status: str) -> None:
-            counts[status] = counts.get(status, 0) + 1
-            bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items()), refresh=False)
-            bar.update()
 
-        runner.carry_out(todo, worker, workers, tell)
+class _Bar:
+    """Counts the jobs that have ended."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar, self.counts = bar, dict[str, int]()
+
+    def started(self, job: Job) -> None:
+        """Nothing is shown yet."""
+
+    def ended(self, job: Job, status: str) -> None:
+        self.counts[status] = self.counts.get(status, 0) + 1
+        self.bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in self.counts.items()), refresh=False)
+        self.bar.update()
 
 
 def verify(cells: Sequence[Cell], worker: Worker) -> None:
     """Load and divide every dataset and build every network once: a mistake is told before hours are spent."""
     for cell in {str(c.dataset): c for c in cells}.values():
-        data = worker.data(cell)
+        data = worker.data(worker.case(cell))
         worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
         for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
-            divide(data.private, one.clients, data.task, order_seed(one))
+            divide(data.private, one.clients, data.task, one.seeds.order)
         for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
             try:
-                victim.fresh(one, data, worker.base).split.shapes(data.in_shape)
+                fresh(worker.case(one), data).split.shapes(data.in_shape)
             except BadInput:
                 raise
             except Exception as error:  # the network of an outside plug-in that does not take these records

@@ -138,9 +138,9 @@ def serve(
     if lost not in ("wait", "leave"):
         raise BadInput(f"--lost must be wait or leave, not '{lost}'")
     folder, papers = out or Path("runs") / Path(matrix).stem, Papers(cert, key, ca)
-    cell, base = one_victim(matrix, only or ())
+    case = one_victim(matrix, only or ())
     wire.one_thread()
-    typer.echo(f"record: {serving(cell, base, listen, papers, folder, wait, lost == 'leave', tell)}")
+    typer.echo(f"record: {serving(case, listen, papers, folder, wait, lost == 'leave', tell)}")
 
 
 @app.command()
@@ -166,10 +166,10 @@ def join(
 
     folder, papers = out or Path("runs") / Path(matrix).stem, tls.Papers(cert, key, ca)
     (host, port), sealer = tls.address(server, "--server"), envelope.Seal(seal) if seal else None
-    cell, base = agree.one_victim(matrix, only or ())
+    case = agree.one_victim(matrix, only or ())
     wire.one_thread()
-    data = own.own_data(cell, base, client, own_records)
-    made = Client(cell, base, client, data, folder, wait, sealer, tell)
+    data = own.own_data(case, client, own_records)
+    made = Client(case, client, data, folder, wait, sealer, tell)
     typer.echo(f"record: {made.join(host, port, papers)}")
 
 

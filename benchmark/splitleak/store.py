@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from splitleak.contract.errors import BadInput
-from splitleak.plan.cell import SCHEMA, digest
+
+SCHEMA = 1  # of records and keys
 
 
 def write(path: Path, content: bytes) -> None:
@@ -37,6 +41,12 @@ def write(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def digest(value: Any) -> str:
+    """The sha256 of canonical JSON, short enough for a file name."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
@@ -139,3 +149,20 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
         raise BadInput(f"'{folder}' has no records (no folder '{inside}')")
     found = (read_record(path) for path in sorted(inside.glob("*.json")))
     return [record for record in found if record is not None]
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """One run at a time in a results folder; what a killed one left half-written is swept away."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise BadInput(f"--out '{folder}' cannot be written: {error.strerror or error}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadInput(f"--out '{folder}': another run is using it") from None
+        Store(folder).sweep()
+        yield

@@ -23,10 +23,14 @@ import typer
 
 from splitleak.contract import Grant, Hooks, Model, Protocol, Records, Shape, Split, Task
 from splitleak.plan import plugins
+from splitleak.plan.case import Case
 from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients, Train
 from splitleak.store import write_json
-from splitleak.train.loop import Training, make_optimizer
+from splitleak.train.data import load_data
+from splitleak.train.fit import federation_of
+from splitleak.train.loop import Training
+from splitleak.train.step import make_optimizer
 
 ALTERNATIONS = 9
 CELLS = 12  # of a few seconds each
@@ -142,14 +146,14 @@ def federated(rounds: int, by_flower: bool) -> float:
     """Seconds for these rounds of two clients, without what comes before and after."""
     from splitleak.plan import matrix
     from splitleak.train import victim
-    from splitleak.train.federation import load, weights
+    from splitleak.train.federated import load, weights
 
     asked: dict[str, Any] = {"name": "fedavg", "rounds": rounds, "local_epochs": 3}
     axes = {"dataset": [{"name": "ecg_pvc_synthetic", "n": 1000}], "model": ["ecg_pvc_net"]}
     cell = matrix.read({"matrix": axes | {"protocol": [asked], "clients": [2]}}).cells[0]
-    data = victim.load_data(cell, Path.cwd(), torch.device("cpu"))
-    network = victim.fresh(cell, data, Path.cwd())
-    running = victim.federation(network)
+    data = load_data(Case.of(cell, Path.cwd()), torch.device("cpu"))
+    network = victim.fresh(Case.of(cell, Path.cwd()), data)
+    running = federation_of(network)
     start = time.perf_counter()
     if by_flower:
         running.run(lambda: None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from splitleak.contract.bases import Attack, Dataset, Model
 from splitleak.contract.defense import Defense, Hooks
 from splitleak.contract.errors import BadGuess, BadInput, Detected, Diverged, NotGranted
-from splitleak.contract.nouns import Data, Goal, Grant, Parameters, Privacy, Protocol, Records, Shape, Task
+from splitleak.contract.nouns import Data, Goal, Grant, Parameters, Privacy, Records, Shape
 from splitleak.contract.plugin import Plugin, later
+from splitleak.contract.protocols import Protocol
 from splitleak.contract.split import Bottom, Head, Split
+from splitleak.contract.task import Task
 from splitleak.contract.view import Step, Update, View
 
 __all__ = [

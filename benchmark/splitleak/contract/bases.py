@@ -10,50 +10,58 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from splitleak.contract.nouns import Data, Goal, Grant, Protocol, Shape, Task
+from splitleak.contract.nouns import Data, Goal, Grant, Shape
 from splitleak.contract.plugin import Plugin
+from splitleak.contract.protocols import TRAFFIC, Protocol
 from splitleak.contract.split import Bottom, Head, Split
+from splitleak.contract.task import Task
 from splitleak.contract.view import View
 
 
 class Dataset(Plugin, ABC):
-    """Where records come from and how they are divided."""
+    """A source of records, divided into a private, an auxiliary and a test part."""
 
     @abstractmethod
     def load(self) -> Data:
-        """Read, check and divide; BadInput names the file and what is wrong with it."""
+        """Read, check and divide the records. Raises BadInput, which names the file and what is wrong with it.
+
+        The parts share no identity. Values are finite and inside `in_range`, every class occurs in every part, x is
+        float32, y is int64 for classes and float for masks and values. Every call returns the same records in the
+        same order.
+        """
 
 
 class Model(Plugin, ABC):
-    """An architecture as blocks in a row that can be cut after any of them; the cut k keeps k at the client.
+    """An architecture as a row of blocks. Cut k keeps the first k blocks at the client.
 
-    A network that is no plain row (a U-Net's skips) overrides `split` and returns its own parts.
+    A network that is no plain row, such as a U-Net with skips, overrides `split` and returns its own parts.
     """
 
-    u_shaped: bool = False  # u_shape is its natural protocol
+    u_shaped: bool = False  # "u_shape" is its default protocol
 
     @abstractmethod
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
-        """The whole network in order; the last block is what a u-shaped client keeps as its head."""
+        """The whole network in order; under "u_shape" the client keeps the last block as its head."""
 
     @abstractmethod
     def cuts(self, protocol: Protocol) -> list[int]:
-        """Every legal cut under a protocol; the model's own comes first."""
+        """Every legal cut under a protocol; the default comes first."""
 
     def split(self, in_shape: Shape, task: Task, cut: int, protocol: Protocol) -> Split:
-        """Cut the network; the same weights whatever the cut, if the random state is the same."""
+        """Cut the network. From the same random state the weights are the same for every cut."""
         blocks = self.blocks(in_shape, task)
-        last = len(blocks) - 1 if protocol == "u_shape" else len(blocks)
-        head = Head(*blocks[last:]) if protocol == "u_shape" else None
+        has_head = TRAFFIC[protocol].head
+        last = len(blocks) - 1 if has_head else len(blocks)
+        head = Head(*blocks[last:]) if has_head else None
         return Split(Bottom(*blocks[:cut]), nn.Sequential(*blocks[cut:last]), head)
 
 
 class Attack(Plugin, ABC):
-    """An adversary. It gets a View, never the truth, and returns a guess; the harness checks and scores it."""
+    """An attacker. It receives a View, never the ground truth, and returns a guess that the harness scores."""
 
     goal: Goal
     needs: Grant
 
     @abstractmethod
     def run(self, view: View) -> Tensor:
-        """The guess, of the shape that `goal` asks for."""
+        """Return the guess; `goal` says its shape."""

@@ -8,39 +8,43 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from splitleak.contract.nouns import Parameters, Privacy, Protocol
+from splitleak.contract.nouns import Parameters, Privacy
 from splitleak.contract.plugin import Plugin
+from splitleak.contract.protocols import Protocol
 from splitleak.contract.split import Split
 
 
 class Hooks:
-    """Where a defence may act. Each hook is the identity until overridden."""
+    """The places where a defence may act. Each hook changes nothing until a defence overrides it."""
 
     def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
-        """The optimiser of one client's own parts, `client.bottom` and `client.head`."""
+        """The optimiser of the parts of one client, `client.bottom` and `client.head`."""
         return make(client.client_parameters())
 
     def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The client's batch before the forward pass; this y is what is sent."""
+        """The client's batch before the forward pass; the client sends this y."""
         return x, y
 
     def smash(self, z: Tensor) -> Tensor:
-        """Each message up, (B, *cut), in training, in the release and in every query; fresh randomness each time."""
+        """Change each message (B, *cut) to the server: in training, in the release and in every query.
+
+        Random numbers are drawn anew at each call.
+        """
         return z
 
     def penalty(self, x: Tensor, z: Tensor, sent: Tensor, y: Tensor) -> Tensor | None:
-        """An extra loss () of the client."""
+        """An additional loss () of the client."""
         return None
 
     def observe(self, x: Tensor, sent: Tensor) -> None:
-        """After the step: the defence's own training; no gradient reaches the client."""
+        """After each step, train the parts of the defence itself; no gradient reaches the client."""
 
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:
-        """The label holder, on each gradient that it sends."""
+        """Change each gradient that the holder of the labels sends."""
         return g
 
     def inspect(self, g: Tensor, y: Tensor) -> None:
-        """The client, on each gradient that it receives; raise `Detected` to stop."""
+        """Look at each gradient that the client receives; raise `Detected` to stop the training."""
 
     def state(self) -> dict[str, Any]:
         """Everything that changes in training and is no weight or buffer of a module: what a resumed training needs.
@@ -55,34 +59,35 @@ class Hooks:
 
 
 class Defense(Plugin, Hooks):
-    """A defence's frozen configuration. Without learned parts or state it is its own live form."""
+    """The frozen configuration of a defence. If it learns nothing and keeps no state, it is its own live form."""
 
     shows_all = True
-    protocols: ClassVar[tuple[Protocol, ...]] = ("central", "vanilla", "u_shape")  # where it does anything
-    sums: ClassVar[bool] = False  # under `fedavg`: the server learns the mean of the updates, and no client's own
+    protocols: ClassVar[tuple[Protocol, ...]] = ("central", "vanilla", "u_shape")  # under which it has an effect
+    sums: ClassVar[bool] = False  # under `fedavg`: the server learns only the mean of the updates
 
     def shape(self, split: Split) -> Split:
-        """Change the network before training (a bottleneck, a quantiser)."""
+        """Change the network before training, for example by a bottleneck or a quantiser."""
         return split
 
     def begin(self, split: Split, seed: int) -> Hooks:
-        """The live defence; an nn.Module's state is saved with the victim, and after training it is in eval mode.
+        """The live defence. If it is an nn.Module, its weights are saved with the victim.
 
-        `split` knows its in_shape, cut_shape and out_shape, and the in_range of the records.
+        `split` knows its in_shape, cut_shape and out_shape, and the in_range of the records. After training a module
+        is in eval mode.
         """
         return self
 
     def strategy(self, base: Any, clients: int) -> Any:
-        """Under `fedavg`: Flower's strategy with this defence around it; `clients` take part in each round."""
+        """Under `fedavg`: wrap Flower's strategy; `clients` clients take part in each round."""
         return base
 
     def mods(self) -> list[Any]:
-        """Under `fedavg`: Flower's modifiers around the client's app, the first outermost."""
+        """Under `fedavg`: Flower's modifiers of the client's app, the outermost first."""
         return []
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy | None:
-        """The guarantee after a record was sent `releases` times; None: it makes no such claim.
+        """The guarantee after `releases` releases of a record; None if the defence claims none.
 
-        Once an epoch, in one of its client's `batches` batches, and once after training.
+        A record is released once an epoch, in one of the `batches` batches of its client, and once after training.
         """
         return None

@@ -9,24 +9,28 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
+Spec = dict[str, Any]  # {"name": ..., parameter: value}
+
 
 class Plugin:
-    """Base of attacks, defences, models and datasets: configuration that prints as it is written in a matrix."""
+    """Base of attacks, defences, models and datasets: a configuration that prints as a matrix writes it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     shows_all: ClassVar[bool] = False  # print every parameter, not only those that differ from their default
-    formerly: ClassVar[dict[str, Any]] = {}  # name and parameters under which earlier records know this plug-in
+    formerly: ClassVar[Spec] = {}  # name and parameters under which earlier records know this plug-in
     folder: ClassVar[Path] = Path()  # of the matrix that names the plug-in; set on the instance when it is made
 
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
-    def parameters(self) -> dict[str, Any]:
-        """All fields with their values as plain data, defaults filled in; less those `later` ones at their default."""
-        fields = [f for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
-        told = [f for f in fields if "later" not in f.metadata or getattr(self, f.name) != f.default]
-        return {f.name: _plain(getattr(self, f.name)) for f in told}
+    def parameters(self) -> Spec:
+        """All fields with their values as plain data, in canonical form."""
+        return canonical(self)
+
+    def spec(self, name: str) -> Spec:
+        """The canonical specification, from which keys and seeds are made; `name` as the matrix writes it."""
+        return {"name": name} | self.parameters() | self.formerly
 
     def path(self, name: str) -> Path:
         """The file that a parameter names, relative to the folder of the matrix."""
@@ -41,26 +45,38 @@ class Plugin:
 
 
 def later(default: Any) -> Any:
-    """The default of a field younger than results that are kept: at it, keys and seeds are as if it were not there."""
+    """The default of a field that was added after results had been kept.
+
+    While the field has this value, keys and seeds are made as if it did not exist, so earlier records stay valid.
+    """
     return dataclasses.field(default=default, metadata={"later": True})
 
 
-def show(cls: type[Plugin], name: str, parameters: dict[str, Any]) -> str:
-    """`laplace_range(epsilon=5)`: the name and what was chosen."""
+def canonical(settings: Any) -> Spec:
+    """The fields of a dataclass as plain data. Leaves out `later` fields that have their default."""
+    fields = [f for f in dataclasses.fields(settings) if f.init]
+    kept = [f for f in fields if "later" not in f.metadata or getattr(settings, f.name) != f.default]
+    return {f.name: plain(getattr(settings, f.name)) for f in kept}
+
+
+def show(cls: type[Plugin], name: str, parameters: Spec) -> str:
+    """`laplace_range(epsilon=5)`: the name, and the parameters that differ from their defaults."""
     chosen = {k: v for k, v in parameters.items() if cls.shows_all or v != defaults(cls).get(k)}
-    inside = ", ".join(f"{k}={_short(v)}" for k, v in chosen.items())
+    inside = ", ".join(f"{k}={short(v)}" for k, v in chosen.items())
     return f"{name}({inside})" if inside else name
 
 
-def defaults(cls: type[Plugin]) -> dict[str, Any]:
+def defaults(cls: type[Plugin]) -> Spec:
     """The default of every field that has one."""
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    return {f.name: _plain(f.default) for f in fields if f.default is not dataclasses.MISSING}
+    return {f.name: plain(f.default) for f in fields if f.default is not dataclasses.MISSING}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A parameter's value as JSON holds it."""
     return value.value if isinstance(value, Enum) else list(value) if isinstance(value, tuple) else value
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as tables print it: 0.001 and not 0.00100000."""
     return f"{value:g}" if isinstance(value, float) else str(value)

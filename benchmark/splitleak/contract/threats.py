@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from splitleak.contract.nouns import Goal, Grant, Protocol
+from splitleak.contract.nouns import Goal, Grant
+from splitleak.contract.protocols import TRAFFIC, Protocol
 
 WIRE = Grant.SMASHED | Grant.GRADIENT | Grant.LABELS
 HONEST = WIRE | Grant.TOP | Grant.STEPS | Grant.ARCHITECTURE | Grant.HINTS
@@ -30,9 +31,10 @@ class Threat:
         grants = self.grants
         if protocol not in self.protocols:
             return Grant(0)  # `central`: a whole model sends nothing
-        if protocol == "fedavg":
+        traffic = TRAFFIC[protocol]
+        if traffic.updates:
             return grants & FEDERAL | Grant.DEFENSE
-        if protocol != "vanilla":
+        if not traffic.labels:
             grants &= ~Grant.LABELS
         return (grants | Grant.DEFENSE) & ~(DATA | Grant.UPDATES)
 

@@ -1,29 +1,26 @@
-"""One point of the matrix, with all defaults filled in; its key is the hash of what it says."""
+"""One point of the matrix with all defaults filled in; its key is the hash of its canonical form."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from splitleak.contract import Protocol
+from splitleak.contract.plugin import Spec, canonical
+from splitleak.contract.protocols import TRAFFIC, Traffic
+from splitleak.plan.recipe import Recipe
+from splitleak.plan.seeds import Seeds
 from splitleak.plan.settings import Clients, Evaluate, Federated, Train
+from splitleak.store import SCHEMA, digest
 
-SCHEMA = 1
-Spec = dict[str, Any]  # {"name": ..., parameter: value}
-LATER = (
-    ("train", "loss", "own"),
-    ("train", "flip", "none"),
-    ("train", "augment", False),
-    ("clients", "skew", None),
-)  # younger than schema 1: not said where they are as before
 VICTIM = ("dataset", "model", "cut", "protocol", "federated", "clients", "defense", "seed", "train")
+ATTACKED = (*VICTIM, "threat", "aux", "attack")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A victim (dataset to seed), and who attacks it how. `skip` says why a cell is not legal."""
+    """A victim (dataset to seed) and the attack on it. `skip` says why a cell is not legal."""
 
     train: Train
     evaluate: Evaluate
@@ -39,37 +36,43 @@ class Cell:
     aux: Spec = field(default_factory=dict)
     attack: Spec = field(default_factory=dict)
     goal: str = "inputs"
-    null: bool = False  # with its null twin: the first seed of a matrix
+    null: bool = False  # also run on the null channel: for the first seed of a matrix
     tampers: bool = False
     skip: str | None = None
 
     def resolved(self) -> dict[str, Any]:
-        """The cell as plain values, with the schema number."""
-        whole = asdict(self)
-        del whole["skip"]
-        for part, name, usual in LATER:
-            if whole[part][name] == usual:
-                del whole[part][name]
-        if self.federated is None:
-            del whole["federated"]
-        return {"schema": SCHEMA} | whole
+        """The canonical form: plain values, with the schema number."""
+        names = ("dataset", "model", "cut", "protocol", "defense", "seed", "threat", "aux", "attack", "goal", "null")
+        whole: dict[str, Any] = {"schema": SCHEMA} | {name: getattr(self, name) for name in (*names, "tampers")}
+        for name in ("train", "evaluate", "clients", "federated"):
+            if (settings := getattr(self, name)) is not None:
+                whole[name] = canonical(settings)
+        return whole
 
-    @property
+    @cached_property
     def key(self) -> str:
         return digest(self.resolved())
 
     def victim(self, attacked: bool = False) -> dict[str, Any]:
-        """What decides a victim's weights; of an attack only one that tampers counts."""
+        """What decides the weights of the victim; of an attack, only one that tampers does."""
         whole = self.resolved()
-        names = (*VICTIM, "threat", "aux", "attack") if attacked else VICTIM
+        names = ATTACKED if attacked else VICTIM
         return {"schema": SCHEMA} | {name: whole[name] for name in names if name in whole}
 
-    @property
+    @cached_property
     def victim_key(self) -> str:
         return digest(self.victim())
 
+    @property
+    def traffic(self) -> Traffic:
+        """What crosses the wire under the protocol."""
+        return TRAFFIC[self.protocol]
 
-def digest(value: Any) -> str:
-    """sha256 of canonical JSON, short enough for a file name."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    @property
+    def seeds(self) -> Seeds:
+        return Seeds(self.dataset, self.model, self.seed)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the victim is trained."""
+        return Recipe(self.protocol, self.train, self.clients, self.federated, self.seeds)

@@ -13,9 +13,10 @@ from typing import Any, cast, get_args
 
 from splitleak.contract import Attack, Defense, Goal, Grant, Model, Protocol, threats
 from splitleak.contract.errors import BadInput, NotAtHand
-from splitleak.contract.nouns import WHOLE
+from splitleak.contract.plugin import Spec
+from splitleak.contract.protocols import TRAFFIC
 from splitleak.plan import plugins
-from splitleak.plan.cell import Cell, Spec
+from splitleak.plan.cell import Cell
 from splitleak.plan.settings import Clients, Evaluate, Federated, Train
 
 AXES = ("dataset", "model", "cut", "protocol", "clients", "threat", "aux", "defense", "attack", "seed")
@@ -182,7 +183,7 @@ def _cells(blank: Cell, point: dict[str, Any], axes: dict[str, list[Any]], base:
     blind: list[Spec] = []
     for given in axes["attack"]:
         attack = cast(Attack, plugins.make("attack", given, base))
-        spec = {"name": given["name"]} | attack.parameters()
+        spec = attack.spec(given["name"])
         if given["name"] == "blind":
             blind.append(given)
             continue
@@ -219,10 +220,10 @@ def _victim(blank: Cell, point: dict[str, Any], base: Path) -> Cell:
     named = point["protocol"]["name"]
     protocol = cast(Protocol, named or ("u_shape" if model.u_shaped else "vanilla"))
     cuts = model.cuts(protocol)
-    if protocol not in WHOLE and not cuts:
-        legal = ", ".join(p for p in get_args(Protocol) if p in WHOLE or model.cuts(p))
+    if TRAFFIC[protocol].cut and not cuts:
+        legal = ", ".join(p for p in get_args(Protocol) if not TRAFFIC[p].cut or model.cuts(p))
         raise BadInput(f"model '{model}' cannot be cut under protocol '{protocol}' (legal protocols: {legal})")
-    cut = None if protocol in WHOLE else cuts[0] if point["cut"] is None else point["cut"]
+    cut = None if not TRAFFIC[protocol].cut else cuts[0] if point["cut"] is None else point["cut"]
     if cut is not None and cut not in cuts:
         legal = ", ".join(str(c) for c in sorted(cuts)) or "none"
         raise BadInput(f"model '{model}' cannot be cut at {cut} under protocol '{protocol}' (legal cuts: {legal})")
@@ -264,7 +265,7 @@ def _federated(blank: Cell, given: Spec) -> Federated | None:
 
 def _resolved(kind: plugins.Kind, point: dict[str, Any], base: Path) -> Spec:
     """A plug-in's name with all its parameters, checked."""
-    return {"name": point[kind]["name"]} | plugins.make(kind, point[kind], base).parameters()
+    return plugins.make(kind, point[kind], base).spec(point[kind]["name"])
 
 
 def _aux(given: Spec, base: Path) -> Spec:

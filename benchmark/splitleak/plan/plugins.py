@@ -22,7 +22,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from splitleak.contract import Attack, Dataset, Defense, Goal, Grant, Model
 from splitleak.contract.errors import BadInput
-from splitleak.contract.plugin import Plugin, defaults, show
+from splitleak.contract.plugin import Plugin, Spec, defaults, show
 
 Kind = Literal["dataset", "model", "defense", "attack"]
 FOLDERS: dict[Kind, str] = {"dataset": "datasets", "model": "models", "defense": "defenses", "attack": "attacks"}
@@ -64,8 +64,9 @@ def _installed(kind: Kind, name: str) -> type[Plugin]:
     return _only_class(kind, name, importlib.import_module(f"splitleak.{FOLDERS[kind]}.{name}"))
 
 
-def make(kind: Kind, spec: dict[str, Any], base: Path) -> Plugin:
+def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
     """The plug-in that {"name": ..., parameter: value} describes, its parameters checked."""
+    spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
     made = cast(Plugin, checked(cls, given, f"{kind} '{spec['name']}'"))
@@ -99,8 +100,27 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         raise BadInput(f"{who}: a parameter's type cannot be checked: {str(error).splitlines()[0]}") from None
 
 
-def label(kind: Kind, spec: dict[str, Any], base: Path) -> str:
-    """How a plug-in prints in tables: `laplace_range(epsilon=5)`."""
+def renamed(kind: Kind, spec: Spec, base: Path) -> Spec:
+    """A specification as an earlier record writes it, under the present name and parameters of the plug-in."""
+    if not spec["name"].isidentifier():
+        return spec
+    for name, cls in _renamed(kind).items():
+        former = {"name": name} | cls.formerly
+        if all(spec.get(key) == value for key, value in former.items()):
+            return {"name": name} | {key: value for key, value in spec.items() if key not in former}
+    return spec
+
+
+@lru_cache
+def _renamed(kind: Kind) -> dict[str, type[Plugin]]:
+    """The plug-ins that earlier records know under another name or with more parameters."""
+    found = {name: _installed(kind, name) for name in names(kind)}
+    return {name: cls for name, cls in found.items() if cls.formerly}
+
+
+def label(kind: Kind, spec: Spec, base: Path) -> str:
+    """The plug-in as tables print it: `laplace_range(epsilon=5)`."""
+    spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
     name = Path(spec["name"]).stem if spec["name"].endswith(".py") else spec["name"]
     return show(cls, name, defaults(cls) | {k: v for k, v in spec.items() if k != "name"})

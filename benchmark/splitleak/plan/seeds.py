@@ -1,18 +1,18 @@
-"""Randomness by name and by party: every seed comes from named axes, every party has a stream of its own."""
+"""Seeds by name, and a random stream for each party: every seed is derived from named axes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from splitleak.plan.cell import Cell
+from splitleak.contract.plugin import Spec
 
 
 def seed_for(role: str, *axes: Any) -> int:
@@ -21,10 +21,35 @@ def seed_for(role: str, *axes: Any) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-class Stream:
-    """One party's random state (torch, numpy, python, cuda); `with stream:` swaps it in and the other's back after.
+@dataclass(frozen=True)
+class Seeds:
+    """All seeds of a cell. They name dataset, model and seed only.
 
-    Victim and attacker have one each, so that whatever the attacker draws, the victim's numbers stay the same.
+    So rows that differ in the defence share initial weights, the order of the batches, and the targets.
+    """
+
+    dataset: Spec = field(default_factory=dict)
+    model: Spec = field(default_factory=dict)
+    seed: int = 0
+
+    def of(self, role: str) -> int:
+        """The seed of one role, such as "init" or "targets"."""
+        return seed_for(role, self.dataset, self.model, self.seed)
+
+    def generator(self, role: str) -> torch.Generator:
+        """A generator of torch for one role."""
+        return torch.Generator().manual_seed(self.of(role) % 2**62)
+
+    @property
+    def order(self) -> int:
+        """The seed of the order of the records and of their division among clients."""
+        return self.of("order") % 2**62
+
+
+class Stream:
+    """The random state of one party (torch, numpy, Python, CUDA). `with stream:` uses it and then restores the other.
+
+    Victim and attacker have one each: whatever the attacker draws, the random numbers of the victim stay the same.
     """
 
     def __init__(self, seed: int) -> None:
@@ -58,13 +83,3 @@ def _restore(state: tuple[Any, ...]) -> None:
     random.setstate(state[2])
     if state[3] is not None:
         torch.cuda.set_rng_state_all(state[3])
-
-
-def axis_seed(role: str, cell: Cell) -> int:
-    """Seeds name dataset, model and seed: rows that differ only in the defence share order, targets and weights."""
-    return seed_for(role, cell.dataset, cell.model, cell.seed)
-
-
-def order_seed(cell: Cell) -> int:
-    """Of the order of records, and of their division among clients."""
-    return axis_seed("order", cell) % 2**62

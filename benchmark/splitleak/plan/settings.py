@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from splitleak.contract.nouns import Objective
+from splitleak.contract.plugin import later, short
+from splitleak.contract.task import Objective
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -23,9 +24,9 @@ class Train:
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     schedule: Literal["constant", "cosine"] = "constant"
-    loss: Objective = "own"  # of masks also dice, bce, bce_dice
-    flip: Literal["none", "horizontal", "both"] = "none"  # mirror images at random, and masks with them
-    augment: bool = False  # turn, scale, shift and relight images at random, and move masks with them
+    loss: Objective = later("own")  # of masks also dice, bce, bce_dice
+    flip: Literal["none", "horizontal", "both"] = later("none")  # mirror images at random, and masks with them
+    augment: bool = later(False)  # turn, scale, shift and relight images at random, and move masks with them
     curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
 
 
@@ -56,11 +57,7 @@ class Federated:
         own = {"fedprox": ("proximal_mu",), "fedadam": ("server_lr",)}.get(self.strategy, ())
         always = ("rounds", long, *(["strategy", *own] if own else []))
         chosen = [n for n, d in usual.items() if n in always or (getattr(self, n) != d and n != "local_epochs")]
-        return f"fedavg({', '.join(f'{n}={_short(getattr(self, n))}' for n in chosen)})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"fedavg({', '.join(f'{n}={short(getattr(self, n))}' for n in chosen)})"
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Clients:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     n: Positive = 1
     mode: Literal["sequential", "parallel"] = "sequential"
-    skew: Annotated[float, Field(gt=0)] | None = None  # alpha of a Dirichlet: small is skewed; None is even
+    skew: Annotated[float, Field(gt=0)] | None = later(None)  # alpha of a Dirichlet: small is skewed; None is even
 
     def __str__(self) -> str:
         if self.n == 1:

@@ -19,10 +19,11 @@ from torch import Tensor
 from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 from splitleak.plan.cell import Cell
-from splitleak.plan.seeds import Stream, axis_seed
+from splitleak.plan.seeds import Stream
 from splitleak.score import channel, similarity
-from splitleak.score.scene import unique
-from splitleak.train import victim
+from splitleak.score.targets import unique
+from splitleak.train.facts import Kept
+from splitleak.train.victim import fresh
 
 RECORDS = 320  # ten batches of test beats
 SHUFFLES = 100
@@ -54,9 +55,9 @@ def table(folder: Path, source: str | Path = "ecg_published") -> list[dict[str, 
     worker = Worker(folder, whole.base, "cpu")
     rows: dict[tuple[Any, ...], list[dict[str, float]]] = defaultdict(list)
     for cell in {cell.victim_key: cell for cell in whole.cells}.values():
-        kept = worker.store.victim(cell.victim_key)
-        if kept is not None and "diverged" not in kept[1]:
-            rows[setting(cell)].append(measured(cell, worker, *kept))
+        kept = Kept.read(worker.store, cell.victim_key)
+        if kept is not None and not kept.facts.diverged:
+            rows[setting(cell)].append(measured(cell, worker, kept))
     return [told(key, found) for key, found in sorted(rows.items(), key=lambda item: (item[0][1], -(item[0][0] or 99)))]
 
 
@@ -73,14 +74,16 @@ def told(key: tuple[Any, ...], found: list[dict[str, float]]) -> dict[str, Any]:
     return row | {name: sum(f[name] for f in found) / len(found) for name in found[0]}
 
 
-def measured(cell: Cell, worker: Worker, tensors: dict[str, Tensor], facts: dict[str, Any]) -> dict[str, float]:
-    data = worker.data(cell)
-    made = victim.fresh(cell, data, worker.base)
-    made.load(tensors)
+def measured(cell: Cell, worker: Worker, kept: Kept) -> dict[str, float]:
+    case = worker.case(cell)
+    data = worker.data(case)
+    made = fresh(case, data)
+    made.load(kept.tensors)
     beats = unique(data.test).take(torch.arange(RECORDS))
-    z = channel.release(made, beats, Stream(axis_seed("published", cell)))["smashed"]
-    curve = facts.get("utility_curve") or [facts["utility"]]
-    best = {"accuracy_best_on_test": max(curve), "accuracy_last_epoch": facts["utility"]}
+    z = channel.release(made, beats, Stream(cell.seeds.of("published")))["smashed"]
+    last = float(kept.facts.utility or 0.0)
+    curve = kept.facts.learned.utility_curve or [last]
+    best = {"accuracy_best_on_test": max(curve), "accuracy_last_epoch": last}
     return best | invertibility(beats.x, z, cell.train.batch_size, torch.Generator().manual_seed(0))
 
 

@@ -18,6 +18,7 @@ from splitleak.contract.errors import BadInput
 from splitleak.contract.nouns import Grant
 from splitleak.plan import plugins
 from splitleak.plan.settings import Clients, Federated
+from splitleak.train import provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,17 +181,16 @@ class Table:
         return bool(now < before / 2)
 
     def _stale(self, record: Record) -> bool:
-        """A plug-in's file has changed since, or is gone."""
-        for kind, was in record["hashes"].items():
-            spec = record["cell"][kind]
+        """The code of a plug-in has changed since, or is gone."""
+        for kind, made_by in record["hashes"].items():
             try:
-                if plugins.file_hash(plugins.find(kind, spec["name"], self.base)) != was:
-                    return True
+                plugin = plugins.make(kind, record["cell"][kind], self.base)
             except BadInput:
-                if not spec["name"].endswith(
-                    ".py"
-                ):  # a file outside the tree is looked for from here: it may be elsewhere
+                if not record["cell"][kind]["name"].endswith(".py"):  # a file of one's own may lie elsewhere
                     return True
+                continue
+            if provenance.code_of(plugin) != provenance.successor(made_by):
+                return True
         return bool(record["versions"]["splitleak"] != __version__)
 
 

@@ -1,6 +1,6 @@
-"""A fixed classifier, one a dataset, that tells what of a record's class is still seen in a reconstruction.
+"""The judge: a fixed classifier that measures how much of the class a reconstruction still shows.
 
-It is trained on the auxiliary records, so it has seen no target; the same for every row of a dataset.
+There is one for each dataset. It is trained on the auxiliary records, so it has seen no target.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from splitleak.contract import Data, Records
 from splitleak.plan.seeds import Stream, seed_for
 from splitleak.plan.settings import Train
 from splitleak.store import Store
-from splitleak.train.loop import make_optimizer
+from splitleak.train.step import make_optimizer, whole_step
 
 EPOCHS = 10
 
 
 def judge_of(store: Store, data: Data, dataset_key: str) -> nn.Module:
-    """The dataset's judge: kept beside the victims, trained if it is not there yet."""
+    """The judge of the dataset. It is kept beside the victims, and trained if it is missing."""
     key = f"judge-{dataset_key}"
     with Stream(seed_for("judge", dataset_key)):
         network = nets.encoder(data.in_shape, (data.task.size,), 32)
@@ -35,15 +35,13 @@ def judge_of(store: Store, data: Data, dataset_key: str) -> nn.Module:
 def _train(network: nn.Module, data: Data) -> None:
     optimizer = make_optimizer(Train())(network.parameters())
     x, y = data.aux.x.cpu(), data.aux.y.cpu()
-    for _ in range(EPOCHS):
+    for epoch in range(EPOCHS):
         for index in torch.randperm(len(x)).split(64):
-            optimizer.zero_grad()
-            data.task.loss(network(x[index]), y[index]).backward()
-            optimizer.step()
+            whole_step(network, data.task, optimizer, (x[index], y[index]), f"of the judge (epoch {epoch})")
 
 
 @torch.no_grad()
 def accuracy(network: nn.Module, guess: Tensor, targets: Records) -> float:
-    """Share of the guesses (N, *in) that the judge puts into their target's class."""
-    said = torch.cat([network(part.float()).argmax(1) for part in guess.split(256)])
-    return float((said == targets.y.cpu()).double().mean())
+    """The share of the guesses (N, *in) that the judge classifies as the class of their target."""
+    predicted = torch.cat([network(part.float()).argmax(1) for part in guess.split(256)])
+    return float((predicted == targets.y.cpu()).double().mean())

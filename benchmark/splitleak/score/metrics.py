@@ -20,7 +20,7 @@ from splitleak.contract.errors import BadGuess, BadInput, Diverged
 from splitleak.score.similarity import CHUNK, check_finite, checked, distance_correlation, dtw, plain, reid_top1, ssim
 
 if TYPE_CHECKING:
-    from splitleak.contract.nouns import Task
+    from splitleak.contract import Task
 
 PSNR_CAP = 100.0  # dB: what an exact copy counts as; its own value would be infinite and swallow the mean
 NOTHING = "the floor's guess is already perfect on these targets: there is nothing to reconstruct"

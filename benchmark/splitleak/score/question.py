@@ -1,4 +1,4 @@
-"""Checking and scoring a guess: the only place, beside the data itself, where the truth is held."""
+"""The question of an attack with its ground truth: it checks and scores the guess."""
 
 from __future__ import annotations
 
@@ -10,26 +10,17 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from splitleak.contract import Goal, Records, Task
-from splitleak.contract.errors import BadGuess
+from splitleak.contract import BadGuess, Goal, Records, Task
 from splitleak.score import metrics
+from splitleak.score.floor import Floor
 from splitleak.score.metrics import PerTarget
 
-NULL_LIMIT, NULL_P = 0.02, 0.001  # where a null twin counts as a leak: an advantage, or a permutation test's p
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The best guess without the channel, from the harness's own auxiliary records of the same population."""
-
-    inputs: Tensor  # (N, *in): the mean record, or the mean of the target's class where labels are held
-    label: int | Tensor  # majority class, constant mask or mean value
-    kind: str
+NULL_LIMIT, NULL_P = 0.02, 0.001  # the null channel leaks above this advantage, or below this permutation p
 
 
 @dataclass(frozen=True)
 class Question:
-    """What an attack is asked, with the answer: goal, targets, their truth and what needs no channel to know."""
+    """Goal and targets of an attack, the ground truth, and the floor."""
 
     goal: Goal
     task: Task
@@ -37,16 +28,16 @@ class Question:
     targets: Records
     truth: Tensor
     floor: Floor
-    counted: Tensor  # positions of the targets that count: hints do not
-    group: Tensor | None = None  # (N,) of targets that were sent together: there a guess is a set
+    counted: Tensor  # positions of the targets that count; hints do not
+    group: Tensor | None = None  # (N,) the update of each target; within an update a guess is a set
 
     def check(self, guess: Any, who: str) -> Tensor:
-        """The guess on the CPU, or BadGuess: who, what is wrong, what is legal."""
+        """The guess on the CPU in double precision, or BadGuess, which says what is wrong and what is legal."""
         wanted = self._shape()
         if not isinstance(guess, Tensor):
             raise BadGuess(f"{who}: guess is {type(guess).__name__}, must be a tensor of shape {wanted}")
         if tuple(guess.shape) != wanted:
-            raise BadGuess(f"{who}: guess has shape {tuple(guess.shape)}, goal {self.goal.name} wants {wanted}")
+            raise BadGuess(f"{who}: guess has shape {tuple(guess.shape)}, goal {self.goal.name} needs {wanted}")
         checked: Tensor = guess.detach().cpu().double()
         if not checked.isfinite().all():
             raise BadGuess(f"{who}: guess holds NaN or infinity")
@@ -56,33 +47,33 @@ class Question:
             if checked.min() < low - 1e-4 or checked.max() > high + 1e-4:
                 found = f"{checked.min():.3g} to {checked.max():.3g}"
                 raise BadGuess(
-                    f"{who}: guess ranges from {found}, goal {self.goal.name} wants {low:g} to {high:g}: clamp it"
+                    f"{who}: guess ranges from {found}, goal {self.goal.name} needs {low:g} to {high:g}: clamp it"
                 )
             checked = checked.clamp(low, high)
         return checked if self.group is None else self.matched(checked)
 
     def matched(self, guess: Tensor) -> Tensor:
-        """The guess with its members in the order in which they fit best, within each group (Kuhn 1955)."""
+        """The guess, its members in the order that fits best within each group (Kuhn 1955)."""
         found, group = guess.clone(), cast(Tensor, self.group)
         for members in (torch.nonzero(group == k).flatten() for k in range(int(group.max()) + 1)):
-            mine, true = guess[members], self.truth[members]
+            guessed, true = guess[members], self.truth[members]
             if self.goal is Goal.INPUTS:
-                cost = torch.cdist(true.flatten(1), mine.flatten(1)).square()
+                cost = torch.cdist(true.flatten(1), guessed.flatten(1)).square()
             else:
-                cost = -mine.log_softmax(1)[:, true].T
-            found[members] = mine[torch.from_numpy(linear_sum_assignment(cost.numpy())[1])]
+                cost = -guessed.log_softmax(1)[:, true].T
+            found[members] = guessed[torch.from_numpy(linear_sum_assignment(cost.numpy())[1])]
         return found
 
-    def against_lots(self, aux: Records, seed: int) -> Question:
-        """With the better of two blind floors: sets drawn from the auxiliary records may fit better than their mean.
+    def with_drawn_floor(self, aux: Records, seed: int) -> Question:
+        """The same question with the better of two floors: the mean record, or records drawn from the auxiliary set.
 
-        They do where many records were sent together: of a thousand heartbeats some look like each of a thousand
-        others, whoever drew them.
+        A drawn set fits better where many records were sent together: of a thousand heartbeats, some look like each
+        of a thousand others.
         """
         if self.goal is not Goal.INPUTS:
             return self
-        lots = np.random.default_rng(seed).choice(len(aux), len(self.targets), replace=len(aux) < len(self.targets))
-        drawn = self.matched(aux.x[torch.from_numpy(lots).to(aux.x.device)].cpu().double())
+        chosen = np.random.default_rng(seed).choice(len(aux), len(self.targets), replace=len(aux) < len(self.targets))
+        drawn = self.matched(aux.x[torch.from_numpy(chosen).to(aux.x.device)].cpu().double())
         fits = [(self.truth - guess).square().mean() for guess in (self.floor.inputs, drawn)]
         if fits[0] <= fits[1]:
             return self
@@ -114,7 +105,7 @@ class Question:
         return metrics.bootstrap_ci(self.per_target(guess), np.random.default_rng(seed))
 
     def null_leaks(self, guess: Tensor, advantage: float, seed: int) -> tuple[bool, float | None]:
-        """Does a guess made without information fit all the same? (flag, p of a permutation test or None)."""
+        """Whether a guess made on the null channel fits the truth, and the p of a permutation test or None."""
         if self.goal is Goal.INPUTS:
             return advantage > NULL_LIMIT, None
         draws = 999 if self.task.kind == "classes" else 199
@@ -123,7 +114,7 @@ class Question:
         return p < max(NULL_P, 1.5 / (draws + 1)), p
 
     def _fit(self, guess: Tensor, truth: Tensor) -> float:
-        """How well guesses fit truths, higher is better: what the permutation test permutes."""
+        """How well guesses fit their truths, higher is better; the permutation test compares this."""
         label = self.floor.label
         if self.goal is not Goal.LABELS:
             return metrics.auc(guess, truth)
@@ -140,24 +131,3 @@ class Question:
         if self.goal is not Goal.LABELS:
             return (n,)
         return (n, self.task.size) if self.task.kind == "classes" else tuple(self.targets.y.shape)
-
-
-def floor_of(aux: Records, targets: Records, task: Task, knows_labels: bool) -> Floor:
-    """Mean auxiliary record or class mean, and the majority class, constant mask or mean value.
-
-    Where the labels are held, whichever of both means is nearer to the targets: a class looks different in other
-    patients, and a floor that a guess without any channel beats would be none.
-    """
-    x, y = aux.x.cpu().double(), aux.y.cpu()
-    if task.kind != "classes":
-        guess = x.mean(0).expand(len(targets), *x.shape[1:])
-        return Floor(guess, task.constant(y), "mean record")
-    majority = int(task.constant(y))
-    whole = x.mean(0).expand(len(targets), *x.shape[1:])
-    if not knows_labels:
-        return Floor(whole, majority, "mean record")
-    means = torch.stack([x[y == k].mean(0) if (y == k).any() else x.mean(0) for k in range(task.size)])
-    of_class, truth = means[targets.y.cpu()], targets.x.cpu().double()
-    if (truth - whole).square().mean() < (truth - of_class).square().mean():
-        return Floor(whole, majority, "mean record")
-    return Floor(of_class, majority, "class mean")

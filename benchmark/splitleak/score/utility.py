@@ -1,34 +1,30 @@
-"""What a victim is good for, its defence active: on the whole test part, for each client, and of a constant answer."""
+"""Utility of a victim with its defence active: on the whole test part, for each client, and of a constant answer."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from splitleak.contract import Records, Task
-from splitleak.contract.errors import BadInput
-from splitleak.contract.split import Split
-from splitleak.plan.seeds import Stream, axis_seed, order_seed
+from splitleak.contract import BadInput, Records, Split, Task
+from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients
 from splitleak.score import metrics
 from splitleak.score.channel import filled
 from splitleak.train.division import divide
-from splitleak.train.loop import Party
-
-if TYPE_CHECKING:
-    from splitleak.train.victim import Victim
+from splitleak.train.party import Party
+from splitleak.train.victim import Victim
 
 
 def predict(victim: Victim, split: Split, x: Tensor) -> Tensor:
     """The prediction for x (n, *in) with the defence active, in batches of the training's size."""
     parts = []
-    with Stream(axis_seed("utility", victim.cell)), torch.no_grad():
-        for index, n in filled(len(x), victim.cell.train.batch_size):
+    with Stream(victim.recipe.seeds.of("utility")), torch.no_grad():
+        for index, n in filled(len(x), victim.recipe.train.batch_size):
             z, kept = split.bottom(x[index])
-            out = split.top(z if victim.whole else victim.live.smash(z))
+            out = split.top(victim.live.smash(z) if victim.cut else z)
             parts.append((out if split.head is None else split.head(out, kept))[:n])
     return torch.cat(parts)
 
@@ -40,7 +36,7 @@ def on_test(victim: Victim) -> tuple[str, float]:
 
 
 def facts(victim: Victim) -> dict[str, Any]:
-    """The same as the record has it, with the task's other measures, all of one prediction."""
+    """The utility for the record, with the other measures of the task, all from one prediction."""
     test, task = victim.data.test, victim.data.task
     prediction = predict(victim, victim.split, test.x)
     name, value = metrics.utility(prediction, test.y, task)
@@ -49,28 +45,29 @@ def facts(victim: Victim) -> dict[str, Any]:
 
 
 def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
-    """Each client's own parts, as they are at the end, with the one top, on its share of the test part.
+    """The utility of each client's final parts, with the one top, on its share of the test part.
 
-    The share is dealt by the rule of the private part; with fewer test patients than clients, record by record.
-    records: what it trained on; n: what it is judged on. utility is None where a share has none: an r2 of one record.
+    The test part is divided by the rule of the private part; with fewer test patients than clients, record by record.
+    records: how many it trained on; n: how many it is tested on. utility is None where it is undefined, such as the r2
+    of a single record.
     """
-    cell, data = victim.cell, victim.data
-    shares = shares_of_test(data.test, cell.clients, data.task, order_seed(cell))
-    found = []
+    recipe, data = victim.recipe, victim.data
+    shares = shares_of_test(data.test, recipe.clients, data.task, recipe.seeds.order)
+    results = []
     for party, share in zip(parties, shares, strict=True):
         value = None
         if share is not None:
             prediction = predict(victim, party.split, share.x)
             try:
                 value = metrics.utility(prediction, share.y, victim.data.task)[1]
-            except BadInput:  # all its values are alike
+            except BadInput:  # all values of the share are equal
                 value = None
-        found.append({"utility": value, "n": 0 if share is None else len(share), "records": len(party.records)})
-    return found
+        results.append({"utility": value, "n": 0 if share is None else len(share), "records": len(party.records)})
+    return results
 
 
 def shares_of_test(test: Records, clients: Clients, task: Task, seed: int) -> list[Records] | list[None]:
-    """Each client's share of the test part, None where there are too few records."""
+    """The share of each client of the test part; None for all if there are too few records."""
     for records in (test, replace(test, group=None)):
         try:
             return divide(records, clients, task, seed, least=1)
@@ -86,5 +83,5 @@ def floor(victim: Victim) -> float:
     if task.kind == "classes":
         constant = torch.nn.functional.one_hot(constant, task.size).float()
     elif task.kind == "mask":
-        constant = constant - 0.5  # as a logit: above 0 is in
+        constant = constant - 0.5  # as a logit: above 0 is inside
     return metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from splitleak.store import Store
-from splitleak.train.loop import Training, client_tensors
+from splitleak.train.averaging import client_tensors
+from splitleak.train.loop import Training
+from splitleak.train.whole import WholeTraining
 
 EVERY = 120.0  # seconds between two savings: they cost about one
 
@@ -26,7 +28,7 @@ class Halfway:
         self.store, self.key, self.made_by = store, f"{key}.half", made_by
         self.spent, self.saved = 0.0, time.monotonic()  # seconds of earlier runs; when the last was kept
 
-    def resume(self, running: Training, curve: list[float]) -> None:
+    def resume(self, running: Training | WholeTraining, curve: list[float]) -> None:
         """Put a fresh training where the kept one stood; it stays fresh if there is none, or of another source."""
         kept = self.store.victim(self.key)
         if kept is None or kept[1]["made_by"] != self.made_by:
@@ -38,7 +40,7 @@ class Halfway:
         self.spent = facts["seconds"]
         set_random_state(tensors, facts)
 
-    def keep(self, running: Training, curve: list[float]) -> None:
+    def keep(self, running: Training | WholeTraining, curve: list[float]) -> None:
         """After an epoch, if the last time is long ago and another epoch is to come."""
         now = time.monotonic()
         if now - self.saved < EVERY or running.epochs_done == running.settings.epochs:
@@ -59,7 +61,7 @@ class Halfway:
         self.store.victim_path(self.key).unlink(missing_ok=True)
 
 
-def _tensors(running: Training) -> dict[str, Tensor]:
+def _tensors(running: Training | WholeTraining) -> dict[str, Tensor]:
     """All that moves; the server's weights stand in every client's split, and once is enough."""
     found = {f"split.{name}": t for name, t in running.split.state_dict().items()}
     for party in running.parties:
@@ -69,7 +71,7 @@ def _tensors(running: Training) -> dict[str, Tensor]:
     return found | optimizer_tensors(_optimizers(running))
 
 
-def _load(running: Training, tensors: dict[str, Tensor]) -> None:
+def _load(running: Training | WholeTraining, tensors: dict[str, Tensor]) -> None:
     running.split.load_state_dict(below(tensors, "split."))
     for party in running.parties:
         mine = below(tensors, f"party.{party.number}.")
@@ -78,7 +80,7 @@ def _load(running: Training, tensors: dict[str, Tensor]) -> None:
     load_optimizers(_optimizers(running), tensors)
 
 
-def _optimizers(running: Training) -> list[torch.optim.Optimizer]:
+def _optimizers(running: Training | WholeTraining) -> list[torch.optim.Optimizer]:
     """Each once: clients may share the server's."""
     return list({id(o): o for party in running.parties for o in party.optimizers}.values())
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from splitleak.contract.nouns import Task
+from splitleak.contract import Task
 
 LEARNED = 0.02  # the share of the constant's loss that has to be gained, or nothing was learned
 

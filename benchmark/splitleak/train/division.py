@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from splitleak.contract import Records, Task
 from splitleak.contract.errors import BadInput
-from splitleak.contract.nouns import Records, Task
 from splitleak.plan.settings import Clients
 
 ROUNDS = 100  # of proportional fitting

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import ConfigDict, Field
 
 from splitleak import __version__, api
+from splitleak.contract import Task
 from splitleak.contract.errors import BadInput
-from splitleak.contract.nouns import Form, Objective, Task
+from splitleak.contract.nouns import Form
+from splitleak.contract.task import Objective
 from splitleak.plan import matrix as matrices
 from splitleak.plan import plugins
-from splitleak.plan.cell import Cell
-from splitleak.train import victim
+from splitleak.plan.case import Case
+from splitleak.train import fit, provenance
 
 Positive = Annotated[int, Field(ge=1)]
 TOLD = ("model", "cut", "protocol", "dataset", "defense", "clients", "train", "seed")
@@ -44,11 +45,11 @@ class Hello:
         return Form(tuple(self.in_shape), (low, high), Task(self.kind, self.size, self.objective))
 
 
-def hello(cell: Cell, base: Path, number: int, form: Form, records: int, epochs: dict[int, str]) -> dict[str, Any]:
+def hello(case: Case, number: int, form: Form, records: int, epochs: dict[int, str]) -> dict[str, Any]:
     """The client's first message."""
     task = form.task
     said = Hello(
-        __version__, number, cell.victim(), victim.sources(cell, base), list(form.in_shape), list(form.in_range),
+        __version__, number, case.cell.victim(), code(case), list(form.in_shape), list(form.in_range),
         task.kind, task.size, task.objective, records, {str(epoch): run for epoch, run in epochs.items()},
     )  # fmt: skip
     return asdict(said)
@@ -61,18 +62,23 @@ def heard(facts: dict[str, Any]) -> Hello:
     return cast(Hello, plugins.checked(Hello, facts, "hello"))
 
 
-def difference(theirs: Hello, cell: Cell, base: Path) -> str | None:
+def difference(theirs: Hello, case: Case) -> str | None:
     """The first thing in which a client's victim is not the server's: "cut 2, the server has 1"."""
-    there, here = _flat(theirs.victim), _flat(cell.victim())
+    there, here = _flat(theirs.victim), _flat(case.cell.victim())
     for name in sorted({*there, *here}, key=_rank):
         if there.get(name) != here.get(name):
             return f"{name} {_shown(there.get(name))}, the server has {_shown(here.get(name))}"
-    own = victim.sources(cell, base)
+    own = code(case)
     for name in sorted({*theirs.sources, *own} - {"torch"}):
         if theirs.sources.get(name) != own.get(name):
-            what = f"{name} '{getattr(cell, name)['name']}'" if name in ("model", "defense") else f"'{name}'"
+            what = f"{name} '{getattr(case.cell, name)['name']}'" if name in ("model", "defense") else f"'{name}'"
             return f"the source of {what} is not the server's"
     return None
+
+
+def code(case: Case) -> dict[str, str]:
+    """The code of the training and of the plug-ins, which must be the same at both ends."""
+    return provenance.sources(case, fit.__file__)
 
 
 def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -93,8 +99,8 @@ def _shown(value: Any) -> str:
     return "none" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def one_victim(matrix: str, only: Sequence[str]) -> tuple[Cell, Path]:
-    """The one victim of a matrix, and where its plug-in files are named from; no record is loaded for it."""
+def one_victim(matrix: str, only: Sequence[str]) -> Case:
+    """The one victim of a matrix; no record is loaded for it."""
     raw, who, base = matrices.written(matrix)
     for name in _undecided(raw):
         raise BadInput(f"{who}: dataset '{name}': 'otherwise' lets each end take what it has: name one dataset")
@@ -107,7 +113,7 @@ def one_victim(matrix: str, only: Sequence[str]) -> tuple[Cell, Path]:
         raise BadInput(f"{who}: under protocol '{cell.protocol}' nothing is split (legal: vanilla, u_shape)")
     if cell.train.curve:
         raise BadInput(f"{who}: [train] curve is not for the wire: utility is taken once, after training")
-    return cell, whole.base
+    return Case.of(cell, whole.base)
 
 
 def _undecided(raw: dict[str, Any]) -> list[str]:

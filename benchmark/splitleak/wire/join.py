@@ -9,13 +9,14 @@ from typing import Any
 
 from splitleak.contract import Data
 from splitleak.contract.errors import BadInput, Detected, Diverged
-from splitleak.jobs.worker import versions
-from splitleak.plan.cell import Cell
-from splitleak.plan.seeds import Stream, axis_seed
+from splitleak.jobs.versions import versions
+from splitleak.plan.case import Case
+from splitleak.plan.seeds import Stream
 from splitleak.score import channel, utility
 from splitleak.store import fingerprint
-from splitleak.train import victim
+from splitleak.train import fit, provenance
 from splitleak.train.checkpoint import set_random_state
+from splitleak.train.victim import fresh
 from splitleak.wire import settle
 from splitleak.wire.agree import hello
 from splitleak.wire.envelope import Seal
@@ -33,11 +34,12 @@ class Client:
     """Attempts at one training until one comes to its end; whenever the server is lost it is sought again."""
 
     def __init__(
-        self, cell: Cell, base: Path, number: int, data: Data, out: Path, wait: float, seal: Seal | None, say: Say
+        self, case: Case, number: int, data: Data, out: Path, wait: float, seal: Seal | None, say: Say
     ) -> None:
-        self.cell, self.base, self.number, self.data = cell, base, number, data
+        cell = case.cell
+        self.case, self.cell, self.number, self.data = case, cell, number, data
         self.wait, self.seal, self.say = wait, seal, say
-        self.keeper = Keeper(out, cell.victim_key, f"client{number}", victim.made_by(cell, data, base))
+        self.keeper = Keeper(out, cell.victim_key, f"client{number}", provenance.made_by(case, data, fit.__file__))
         if cell.clients.n > 1 and seal is None:
             said = "clients hand on their weights sealed: --seal FILE (openssl rand 32 > FILE, the same at all of them)"
             raise BadInput(f"{cell.clients.n} {said}")
@@ -91,15 +93,15 @@ class Client:
     def _attempt(self, line: Line) -> None:
         """From the epoch that the server says to the end."""
         kept = self.keeper.epochs()
-        line.send("hello", **hello(self.cell, self.base, self.number, self.data.form, len(self.data.private), kept))
+        line.send("hello", **hello(self.case, self.number, self.data.form, len(self.data.private), kept))
         self.welcome = line.receive("welcome", within=self.wait)
         start, run = int(self.welcome.facts["epoch"]), str(self.welcome.facts["run"])
         sizes = {int(k): int(n) for k, n in self.welcome.facts["records"].items()}
-        own = Own(self.cell, self.base, self.data, self.number, line, self.wait)
+        own = Own(self.case, self.data, self.number, line, self.wait)
         others = Others(own, self.seal, run, sizes) if self.seal and self.cell.clients.n > 1 else None
         self.say(f"training from epoch {start} of {self.cell.train.epochs}")
         try:
-            with Stream(axis_seed("training", self.cell) + self.number):
+            with Stream(self.cell.seeds.of("training") + self.number):
                 self._load(own, start, run)
                 self._train(own, others)
             self._finish(own)
@@ -174,7 +176,7 @@ class Client:
             if isinstance(error, (Refused, Rejected)):
                 raise
             self.say(f"no utility: {error}")  # one record, or values that are all alike, have no r2
-        up, down = channel.wire_bytes(victim.fresh(self.cell, self.data, self.base))
+        up, down = channel.wire_bytes(fresh(self.case, self.data))
         return found | {"bytes_up": up, "bytes_down": down}
 
     def record(self, status: str, why: str | None = None) -> dict[str, Any]:

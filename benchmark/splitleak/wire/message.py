@@ -19,8 +19,8 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 from torch import Tensor
 
+from splitleak.contract import Shape, Task
 from splitleak.contract.errors import BadInput
-from splitleak.contract.nouns import Shape, Task
 
 FRAME = 5  # bytes that gRPC puts before each message: a flag and its length
 LARGEST = 2**30  # bytes of one message

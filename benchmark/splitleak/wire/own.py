@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from splitleak.contract import Data
-from splitleak.contract.errors import BadInput, Diverged
-from splitleak.plan.cell import Cell
-from splitleak.plan.seeds import order_seed
+from splitleak.contract.errors import BadInput
+from splitleak.plan.case import Case
 from splitleak.score import utility
-from splitleak.train import victim
+from splitleak.train.averaging import client_tensors, mean_of
 from splitleak.train.checkpoint import below, load_optimizers, optimizer_tensors
+from splitleak.train.data import load_data
 from splitleak.train.division import divide
 from splitleak.train.ends import ClientEnd
-from splitleak.train.loop import Party, client_tensors, make_optimizer, mean_of, set_rate
+from splitleak.train.party import Party
+from splitleak.train.step import finite, make_optimizer, set_rate
+from splitleak.train.victim import fresh
 from splitleak.wire.envelope import Seal
 from splitleak.wire.keep import Story
 from splitleak.wire.line import Line
@@ -30,27 +31,28 @@ class Over(Exception):
     """The server says that training has ended."""
 
 
-def own_data(cell: Cell, base: Path, number: int, own_records: bool) -> Data:
+def own_data(case: Case, number: int, own_records: bool) -> Data:
     """What this client holds: its part of the private records and its share of the test part, which may be empty."""
+    cell = case.cell
     if number >= cell.clients.n:
         raise BadInput(f"--client {number}: there are {cell.clients.n} clients, 0 to {cell.clients.n - 1}")
-    data = victim.load_data(cell, base, torch.device("cpu"))
+    data = load_data(case, torch.device("cpu"))
     if own_records or cell.clients.n == 1:
         return data
-    private = divide(data.private, cell.clients, data.task, order_seed(cell))[number]
-    share = utility.shares_of_test(data.test, cell.clients, data.task, order_seed(cell))[number]
+    private = divide(data.private, cell.clients, data.task, cell.seeds.order)[number]
+    share = utility.shares_of_test(data.test, cell.clients, data.task, cell.seeds.order)[number]
     return replace(data, private=private, test=data.test.take(torch.arange(0)) if share is None else share)
 
 
 class Own:
     """Bottom and head with their optimiser, the live defence, and the line to the server that has the top."""
 
-    def __init__(self, cell: Cell, base: Path, data: Data, number: int, line: Line, wait: float) -> None:
-        made = victim.fresh(cell, data, base)
+    def __init__(self, case: Case, data: Data, number: int, line: Line, wait: float) -> None:
+        cell, made = case.cell, fresh(case, data)
         self.victim, self.cell, self.live = made, cell, made.live
         self.split, self.out_shape, self.task = made.split, made.split.out_shape, data.task
         self.split.top = Remote(self.ask)
-        self.party = Party(number, self.split, data.private, cell.train, order_seed(cell))
+        self.party = Party(number, self.split, data.private, cell.train, cell.seeds.order)
         if self.split.client_parameters():
             self.party.optimizers = [self.live.optimizer(self.split, make_optimizer(cell.train))]
         self.line, self.wait = line, wait
@@ -110,8 +112,7 @@ class Own:
         loss, smashed = math.nan, end.ends[0].detach()
         if self.split.head is not None:
             lost, gradient = end.judge(self._tensor("features", (len(smashed), *self.out_shape)))
-            if not math.isfinite(loss := float(lost)):
-                raise Diverged(f"the training loss is no number any more, at step {story.steps} (epoch {story.epoch})")
+            loss = finite(lost, f"at step {story.steps} (epoch {story.epoch})")
             self.line.send("gradient_features", {"gradient_features": gradient})
         answer = self._tensor("gradient", smashed.shape)
         self.live.inspect(answer, end.y)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from splitleak.contract.errors import BadInput, Detected, Diverged
-from splitleak.jobs.worker import versions
-from splitleak.plan.cell import Cell
-from splitleak.plan.seeds import Stream, axis_seed
+from splitleak.jobs.versions import versions
+from splitleak.plan.case import Case
+from splitleak.plan.seeds import Stream
 from splitleak.store import fingerprint
-from splitleak.train import victim
 from splitleak.train.checkpoint import set_random_state
 from splitleak.wire import settle
-from splitleak.wire.agree import Hello, difference
+from splitleak.wire.agree import Hello, code, difference
 from splitleak.wire.door import Door, Seat
 from splitleak.wire.keep import Keeper, Story
 from splitleak.wire.line import Lost, Refused
@@ -27,19 +26,20 @@ from splitleak.wire.top import Top
 Say = Callable[[str], None]
 
 
-def serve(cell: Cell, base: Path, where: str, papers: Papers, out: Path, wait: float, leave: bool, say: Say) -> Path:
+def serve(case: Case, where: str, papers: Papers, out: Path, wait: float, leave: bool, say: Say) -> Path:
     """Train a victim's top with the clients that join at `where`; returns the record's path.
 
     BadInput: a port in use, no client within `wait` seconds, a message that cannot be, nobody left. Diverged: the loss
     is no number any more.
     """
-    server = Server(cell, base, out, wait, leave, say)
+    server = Server(case, out, wait, leave, say)
     if server.keeper.finished():
         say("this was trained to its end before: delete its record to do it again")
         return server.keeper.record
+    clients = case.cell.clients.n
     door = Door(server.objection, say)
-    grpc, address = listen(where, papers, door.talk, cell.clients.n + 4)
-    say(f"listening on {address} for {cell.clients.n} client{'s' * (cell.clients.n > 1)}")
+    grpc, address = listen(where, papers, door.talk, clients + 4)
+    say(f"listening on {address} for {clients} client{'s' * (clients > 1)}")
     try:
         server.run(door)
     except (BadInput, Diverged) as error:
@@ -55,9 +55,9 @@ def serve(cell: Cell, base: Path, where: str, papers: Papers, out: Path, wait: f
 class Server:
     """Attempts at one training until one comes to its end; after a loss all go back to the last epoch they share."""
 
-    def __init__(self, cell: Cell, base: Path, out: Path, wait: float, leave: bool, say: Say) -> None:
-        self.cell, self.base, self.wait, self.leave, self.say = cell, base, wait, leave, say
-        self.keeper = Keeper(out, cell.victim_key, "server", victim.sources(cell, base))
+    def __init__(self, case: Case, out: Path, wait: float, leave: bool, say: Say) -> None:
+        self.case, self.cell, self.wait, self.leave, self.say = case, case.cell, wait, leave, say
+        self.keeper = Keeper(out, case.cell.victim_key, "server", code(case))
         self.story, self.begun = Story(), False
         self.top: Top | None = None
         if kept := self.keeper.last():
@@ -68,7 +68,7 @@ class Server:
     def objection(self, hello: Hello) -> str | None:
         """Why this client cannot take part."""
         n, left = self.cell.clients.n, self.story.left.get(str(hello.client))
-        other = difference(hello, self.cell, self.base)
+        other = difference(hello, self.case)
         if other is not None:
             return other
         if hello.client >= n:
@@ -117,7 +117,7 @@ class Server:
         start, run = self._common(seats)
         form = next(iter(seats.values())).hello.form
         try:
-            self.top = top = Top(self.cell, form, self.base, seats, self.wait)
+            self.top = top = Top(self.case, form, seats, self.wait)
         except BadInput:
             raise
         except Exception as error:  # a network that does not take these records
@@ -127,7 +127,7 @@ class Server:
             seat.line.send("welcome", epoch=start, run=run, records={str(k): n for k, n in top.records.items()})
         self.say(f"training from epoch {start} of {self.cell.train.epochs}")
         self.begun = True
-        with Stream(axis_seed("training", self.cell)):
+        with Stream(self.cell.seeds.of("training")):
             self._load(top, start, run)
             self._train(top)
         top.examine(early=self.story.detected_at >= 0)

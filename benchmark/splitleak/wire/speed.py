@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from splitleak.train import victim
+from splitleak.train.data import load_data
+from splitleak.train.fit import Fit
+from splitleak.train.victim import fresh
 from splitleak.wire.agree import one_victim
 from splitleak.wire.papers import Authority
 
@@ -30,9 +32,9 @@ def rates(folder: Path) -> tuple[float, float]:
     folder.mkdir(parents=True)
     matrix = folder / "wire.toml"
     matrix.write_text(MATRIX)
-    cell, base = one_victim(str(matrix), ())
-    facts = victim.train(victim.fresh(cell, victim.load_data(cell, base, torch.device("cpu")), base))
-    return across(folder, matrix), facts["steps"] / facts["seconds_train"]
+    case = one_victim(str(matrix), ())
+    learned = Fit(fresh(case, load_data(case, torch.device("cpu")))).run()
+    return across(folder, matrix), learned.steps / learned.seconds_train
 
 
 def across(folder: Path, matrix: Path) -> float:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from splitleak.contract.errors import Detected, Diverged
+from splitleak.contract import Detected
 from splitleak.contract.nouns import Form
-from splitleak.plan.cell import Cell
+from splitleak.plan.case import Case
 from splitleak.train import victim
 from splitleak.train.checkpoint import below, load_optimizers, optimizer_tensors
 from splitleak.train.ends import ServerEnd
-from splitleak.train.loop import batched, make_optimizer, set_rate
+from splitleak.train.party import batched
+from splitleak.train.step import finite, make_optimizer, set_rate
 from splitleak.wire.door import Seat
 from splitleak.wire.keep import Story
 from splitleak.wire.line import Lost
@@ -27,9 +27,10 @@ STALE = ("batch", "gradient_features", "weights", "detected")  # under way to a 
 class Top:
     """The top with its optimiser, the defence's `gradient` where labels come up, and whoever is here to train it."""
 
-    def __init__(self, cell: Cell, form: Form, base: Path, seats: dict[int, Seat], wait: float) -> None:
+    def __init__(self, case: Case, form: Form, seats: dict[int, Seat], wait: float) -> None:
+        cell = case.cell
         self.cell, self.task, self.seats, self.wait = cell, form.task, seats, wait
-        split, self.live, _ = victim.networks(cell, form, base, torch.device("cpu"))
+        split, self.live = victim.networks(case, form, torch.device("cpu"))
         self.network: nn.Module = split.top  # bottom and head are the clients', and these untrained ones go
         self.cut_shape, self.out_shape = split.cut_shape, split.out_shape
         parameters = list(self.network.parameters())
@@ -66,9 +67,8 @@ class Top:
         for seat, index in self._turns(story.epoch):
             size = self.sizes[seat.hello.client][index]
             loss = self._batch(seat, (story.epoch, index), size)
-            if vanilla and not math.isfinite(loss):
-                where = f"at step {story.steps} (epoch {story.epoch})"
-                raise Diverged(f"the training loss is no number any more, {where}")
+            if vanilla:
+                finite(loss, f"at step {story.steps} (epoch {story.epoch})")
             total, story.steps = total + size * loss, story.steps + 1
             for other in self.seats.values():
                 if other.line.gone:

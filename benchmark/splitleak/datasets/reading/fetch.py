@@ -17,9 +17,8 @@ from splitleak.datasets.reading import premature, sources
 from splitleak.datasets.reading.folder import Array, find, folders
 from splitleak.datasets.reading.mitbih import Beats
 from splitleak.datasets.reading.sources import Say
-from splitleak.jobs.pool import alone_in
 from splitleak.plan.plugins import did_you_mean
-from splitleak.store import write
+from splitleak.store import alone_in, write
 
 URL = "https://physionet.org/files/mitdb/1.0.0"
 RECORDS = tuple(r for r in database.ALL if r not in (102, 104, 107, 114, 217))  # paced, or lead MLII not first

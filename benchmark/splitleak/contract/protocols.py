@@ -1,0 +1,33 @@
+"""Protocols: what crosses between a client and the server while a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["central", "vanilla", "u_shape", "fedavg"]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a protocol sends. All later code asks these questions instead of comparing names."""
+
+    cut: bool  # the network is cut, and messages about single records cross
+    labels: bool = False  # the labels cross with the smashed data, and the server computes the loss
+    head: bool = False  # the client keeps the last part: features come down and their gradient goes up
+    updates: bool = False  # weights cross, after training on the client's own records
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Names of the tensors that cross for one batch."""
+        if not self.cut:
+            return ()
+        return ("smashed", "gradient", *(("features", "gradient_features") if self.head else ("labels",)))
+
+
+TRAFFIC: dict[str, Traffic] = {
+    "central": Traffic(cut=False),
+    "vanilla": Traffic(cut=True, labels=True),
+    "u_shape": Traffic(cut=True, head=True),
+    "fedavg": Traffic(cut=False, updates=True),
+}

@@ -1,0 +1,106 @@
+"""Make a victim: train it, measure its utility, keep it. What this file imports is the code of a victim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+
+from splitleak.contract import Data, Diverged, Privacy
+from splitleak.plan.case import Case
+from splitleak.score import channel, utility
+from splitleak.store import Store, digest
+from splitleak.train import provenance
+from splitleak.train.checkpoint import Halfway
+from splitleak.train.division import divide
+from splitleak.train.facts import Kept, Learned, VictimFacts
+from splitleak.train.fit import Fit
+from splitleak.train.provenance import Hashes
+from splitleak.train.victim import Victim, copy_weights, fresh
+
+
+def is_kept(case: Case, data: Data, store: Store) -> bool:
+    """Whether the victim is kept, and was made by the present code and records."""
+    key = case.cell.victim_key
+    kept = Kept.read(store, key)
+    if kept is not None and digest(kept.facts.victim) != key:
+        store.set_aside(store.victim_path(key), ValueError("it is another cell's victim"))
+        return False
+    return kept is not None and provenance.is_same(kept.facts.made_by, made_by(case, data))
+
+
+def make_victim(case: Case, data: Data, store: Store) -> None:
+    """Train a victim and keep it. One that diverges is kept as such, since it would diverge again."""
+    victim, key = fresh(case, data), case.cell.victim_key
+    facts = VictimFacts(case.cell.victim(), made_by(case, data))
+    checkpoint = Halfway(store, key, facts.made_by)
+    try:
+        known = learned_at_another_cut(case, victim, facts.made_by, store)
+        facts.learned = known or _train(victim, checkpoint, facts)
+        _measure(victim, facts)
+    except Diverged as error:
+        facts.diverged = str(error)
+    except SystemExit as error:  # raised by a plug-in, which must not end the run
+        raise RuntimeError(f"SystemExit: {error}") from error
+    Kept({} if facts.diverged else victim.tensors(), facts).write(store, key)
+    checkpoint.done()
+
+
+def made_by(case: Case, data: Data) -> Hashes:
+    """The code and records behind a victim."""
+    return provenance.made_by(case, data, __file__)
+
+
+def _train(victim: Victim, checkpoint: Halfway, facts: VictimFacts) -> Learned:
+    fit = Fit(victim, lambda now: utility.on_test(now)[1], checkpoint)
+    learned = fit.run()
+    if len(fit.parties) > 1:
+        facts.utility_clients = utility.by_client(victim, fit.parties)
+    return learned
+
+
+def _measure(victim: Victim, facts: VictimFacts) -> None:
+    """Utility, bytes on the wire and privacy."""
+    worth = utility.facts(victim)
+    facts.utility_metric, facts.utility, facts.utility_also = (
+        worth["utility_metric"],
+        worth["utility"],
+        worth["utility_also"],
+    )
+    facts.bytes_up, facts.bytes_down = channel.wire_bytes(victim)
+    facts.utility_floor = utility.floor(victim)
+    guarantee = privacy(victim)
+    if guarantee is not None:
+        facts.epsilon, facts.epsilon_one, facts.delta = guarantee.epsilon, guarantee.epsilon_one, guarantee.delta
+
+
+def learned_at_another_cut(case: Case, victim: Victim, made: Hashes, store: Store) -> Learned | None:
+    """Take over the weights of the same victim at another cut, if one is kept.
+
+    An undefended network of a lone client learns the same bits wherever it is cut (tested).
+    """
+    cell = case.cell
+    if cell.defense["name"] != "none" or cell.clients.n > 1 or not cell.traffic.cut:
+        return None
+    for cut in case.model.cuts(cell.protocol):
+        other = replace(case, cell=replace(cell, cut=cut))
+        kept = Kept.read(store, other.cell.victim_key)
+        if kept is not None and provenance.is_same(kept.facts.made_by, made) and not kept.facts.diverged:
+            trained = fresh(other, victim.data)
+            trained.load(kept.tensors)
+            copy_weights(victim.split, trained.split)
+            return kept.facts.learned
+    return None
+
+
+def privacy(victim: Victim) -> Privacy | None:
+    """The guarantee after the message of every epoch and the release, for a record of the client with the weakest."""
+    recipe, data = victim.recipe, victim.data
+    if not recipe.traffic.cut and not recipe.traffic.updates:  # a network that is never cut is trained undefended
+        return None
+    if recipe.federated is not None:
+        counts, releases = {1}, recipe.federated.rounds
+    else:
+        parts = divide(data.private, recipe.clients, data.task, recipe.seeds.order)
+        counts, releases = {ceil(len(part) / recipe.train.batch_size) for part in parts}, recipe.train.epochs + 1
+    guarantees = [victim.defense.privacy(releases, batches) for batches in counts]
+    return max((g for g in guarantees if g), key=lambda g: g.epsilon, default=None)

@@ -1,0 +1,91 @@
+"""What a run still has to do, and what each finished job sets free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from splitleak.jobs.worker import Worker
+from splitleak.plan.cell import Cell
+
+FINAL = ("done", "skipped", "diverged")  # a record with such a status is not made again
+
+
+@dataclass(frozen=True)
+class Job:
+    """A victim to train or a cell to run."""
+
+    kind: Literal["victim", "cell"]
+    cell: Cell
+
+    @property
+    def key(self) -> str:
+        return self.cell.victim_key if self.kind == "victim" else self.cell.key
+
+    @property
+    def rank(self) -> int:
+        """Hijacks first, since they last longest; then victims; then the attacks on them."""
+        return 1 if self.kind == "victim" else 0 if self.cell.tampers else 2
+
+
+@dataclass
+class Schedule:
+    """Jobs that can start now, and cells that wait for a victim."""
+
+    ready: list[Job] = field(default_factory=list)
+    waiting: dict[str, list[Cell]] = field(default_factory=dict)  # key of the victim -> cells
+    finished: int = 0  # cells that have a record already
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], worker: Worker) -> Schedule:
+        """Sort cells into finished, ready and waiting; the records of skipped cells are written at once."""
+        schedule, kept, victims = cls(), dict[str, bool](), list[Job]()
+        for cell in cells:
+            record = worker.store.record(cell.key)
+            if record is not None and record["status"] in FINAL:
+                schedule.finished += 1
+            elif cell.skip:
+                worker.skip(cell)
+                schedule.finished += 1
+            else:
+                if cell.victim_key not in kept:
+                    kept[cell.victim_key] = worker.has_victim(cell)
+                if kept[cell.victim_key]:
+                    schedule.ready.append(Job("cell", cell))
+                    continue
+                if cell.victim_key not in schedule.waiting:
+                    victims.append(Job("victim", cell))
+                schedule.waiting.setdefault(cell.victim_key, []).append(cell)
+        schedule.ready += victims
+        return schedule
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs are left."""
+        return len(self.ready) + sum(map(len, self.waiting.values()))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells that are left."""
+        return [job.cell for job in self.ready if job.kind == "cell"] + [c for cs in self.waiting.values() for c in cs]
+
+    def next(self, *, longest_first: bool) -> Job | None:
+        """Take the next job: the one that lasts longest, or simply the first."""
+        if not self.ready:
+            return None
+        first = min(range(len(self.ready)), key=lambda i: self.ready[i].rank if longest_first else 0)
+        return self.ready.pop(first)
+
+    def again(self, job: Job) -> None:
+        """Put back a job whose process died."""
+        self.ready.append(job)
+
+    def free(self, job: Job) -> None:
+        """A job has ended well: the cells that waited for a victim can start, before anything else."""
+        if job.kind == "victim":
+            self.ready[:0] = [Job("cell", cell) for cell in self.waiting.pop(job.key)]
+
+    def lose(self, job: Job) -> list[Cell]:
+        """A job has failed: the cells that cannot run now."""
+        return self.waiting.pop(job.key) if job.kind == "victim" else [job.cell]
