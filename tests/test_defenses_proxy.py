@@ -176,8 +176,8 @@ def test_the_proxy_learns_to_invert_a_client_that_changes_nothing() -> None:
 def test_each_observation_is_one_step_along_its_own_gradient_alone() -> None:
     split, records, task = network()
     live, seen = begun(split), []
-    step = live.own.step
-    live.own.step = lambda: (seen.append(flat(p.grad for p in live.proxy.parameters())), step())
+    step = live.optimizer_of_proxy.step
+    live.optimizer_of_proxy.step = lambda: (seen.append(flat(p.grad for p in live.proxy.parameters())), step())
     for _ in range(3):
         done = exchange(split, live, task, records.x, records.y)
         finish(done, None)  # the penalty's way back leads through the proxy

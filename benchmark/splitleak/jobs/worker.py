@@ -26,7 +26,7 @@ from splitleak.score.evaluate import evaluate
 from splitleak.score.scene import Scene
 from splitleak.store import Store
 from splitleak.train import victim
-from splitleak.train.checkpoint import Halfway
+from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.division import divide
 from splitleak.train.victim import Victim
 
@@ -59,9 +59,9 @@ class Worker:
         data = self.data(cell)
         made = victim.fresh(cell, data, self.base)
         facts: dict[str, Any] = {"victim": cell.victim(), "made_by": victim.made_by(cell, data, self.base)}
-        halfway = Halfway(self.store, cell.victim_key, facts["made_by"])
+        checkpoint = Checkpoint(self.store, cell.victim_key, facts["made_by"])
         try:
-            facts |= self._of_another_cut(made, facts["made_by"]) or victim.train(made, halfway)
+            facts |= self._of_another_cut(made, facts["made_by"]) or victim.train(made, checkpoint)
             facts |= utility.facts(made)
             up, down = channel.wire_bytes(made)
             facts |= {
@@ -75,7 +75,7 @@ class Worker:
         except SystemExit as error:  # a plug-in's; it must not end the run
             raise RuntimeError(f"SystemExit: {error}") from error
         self.store.write_victim(cell.victim_key, {} if "diverged" in facts else made.tensors(), facts)
-        halfway.done()
+        checkpoint.delete()
 
     def _of_another_cut(self, made: Victim, made_by: dict[str, str]) -> dict[str, Any] | None:
         """Undefended, a lone client's split learns the same bits wherever it is cut: take them from a kept one."""

@@ -25,7 +25,7 @@ from splitleak.plan.settings import Federated, Train
 from splitleak.score import utility
 from splitleak.store import fingerprint
 from splitleak.train import collapse
-from splitleak.train.checkpoint import Halfway
+from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.loop import Party, Training, train_whole
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ def federation(victim: Victim) -> Federation:
     )  # fmt: skip
 
 
-def train(victim: Victim, halfway: Halfway | None = None) -> dict[str, Any]:
+def train(victim: Victim, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
     """Train to the end with nobody looking; returns what the record needs: steps, seconds, detection.
 
-    With `halfway` it goes on from where a killed one stood, if nothing but the network has a state.
+    With `checkpoint`, a split training goes on from where a killed one wrote it.
     """
     start, detected = time.perf_counter(), -1
     told: dict[str, Any] = {}
@@ -164,10 +164,10 @@ def train(victim: Victim, halfway: Halfway | None = None) -> dict[str, Any]:
         else:
             running = training(victim)
             parties = running.parties
-            if halfway and victim.live is victim.defense:
-                halfway.resume(running, curve)
-                start -= halfway.spent
-                note = partial(_after_epoch, note, halfway, running, curve)
+            if checkpoint:
+                checkpoint.restore(running, curve)
+                start -= checkpoint.spent
+                note = partial(_after_epoch, note, checkpoint, running, curve)
             for _ in running.steps(Grant(0), set(), after_epoch=note):
                 pass
             steps, detected = running.steps_done, running.detected_at
@@ -187,10 +187,12 @@ def copy_weights(to: Split, source: Split) -> None:
     to.eval()
 
 
-def _after_epoch(note: Callable[[], None] | None, halfway: Halfway, running: Training, curve: list[float]) -> None:
+def _after_epoch(
+    note: Callable[[], None] | None, checkpoint: Checkpoint, running: Training, curve: list[float]
+) -> None:
     if note:
         note()
-    halfway.keep(running, curve)
+    checkpoint.save_if_due(running, curve)
 
 
 def _learning(victim: Victim, losses: list[float]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from splitleak.jobs.worker import versions
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream, axis_seed
 from splitleak.score import channel, utility
+from splitleak.snapshot import set_random_state
 from splitleak.store import fingerprint
 from splitleak.train import victim
-from splitleak.train.checkpoint import set_random_state
 from splitleak.wire import settle
 from splitleak.wire.agree import hello
 from splitleak.wire.envelope import Seal

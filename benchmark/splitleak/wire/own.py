@@ -15,8 +15,8 @@ from splitleak.contract.errors import BadInput, Diverged
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import order_seed
 from splitleak.score import utility
+from splitleak.snapshot import load_optimizers, optimizer_tensors, with_prefix
 from splitleak.train import victim
-from splitleak.train.checkpoint import below, load_optimizers, optimizer_tensors
 from splitleak.train.division import divide
 from splitleak.train.ends import ClientEnd
 from splitleak.train.loop import Party, client_tensors, make_optimizer, mean_of, set_rate
@@ -70,7 +70,7 @@ class Own:
         return self.learned() | optimizer_tensors(self.party.optimizers) | {"order": self.party.order.get_state()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        self.take_over(below(tensors, "split."))
+        self.take_over(with_prefix(tensors, "split."))
         load_optimizers(self.party.optimizers, tensors)
         self.party.order.set_state(tensors["order"])
 

@@ -12,9 +12,9 @@ from splitleak.contract.errors import BadInput, Detected, Diverged
 from splitleak.jobs.worker import versions
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream, axis_seed
+from splitleak.snapshot import set_random_state
 from splitleak.store import fingerprint
 from splitleak.train import victim
-from splitleak.train.checkpoint import set_random_state
 from splitleak.wire import settle
 from splitleak.wire.agree import Hello, difference
 from splitleak.wire.door import Door, Seat
