@@ -100,7 +100,7 @@ class DPSGD(Defense):
 
 
 class _Live(Hooks):
-    """The live form: it knows the clients' optimisers, which divide by the largest batch that they have seen."""
+    """The live form: it knows the clients' optimisers, which divide by the largest batch so far."""
 
     def __init__(self, defense: DPSGD) -> None:
         self.defense = defense

@@ -1,4 +1,4 @@
-"""Laplace by range (Abuadbba et al. 2020): noise as wide as z's range, divided by epsilon.
+"""Laplace by range (Abuadbba et al. 2020): noise as wide as each activation's range / epsilon.
 
 Each element of the smashed data gets Laplace noise; its scale is the range of that element over the batch, divided by
 epsilon.

@@ -37,7 +37,7 @@ class Marvell(Defense):
     """Solved anew for each batch, each class against the rest of its batch; P = scale * |D|^2.
 
     With two classes that is the paper's method. With more, each record gets the noise of its own class against all
-    others: that is new here and no stated aim makes it optimal. A batch of a single class has no D and is sent
+    others: that is new in this project and optimal for no stated aim. A batch of a single class has no D and is sent
     unchanged.
     """
 
@@ -50,14 +50,14 @@ class Marvell(Defense):
         flat = g.double().flatten(1)
         noisy: Tensor = flat.clone()
         for k in y.unique():
-            own = y == k
-            if not own.all():
-                noisy[own] += self.noise(flat, own)
+            members = y == k
+            if not members.all():
+                noisy[members] += self.noise(flat, members)
         return noisy.to(g.dtype).view_as(g)
 
-    def noise(self, flat: Tensor, own: Tensor) -> Tensor:
-        """(n, D): the noise of the n records of one class (`own`, a mask (B,)), given all gradients (B, D)."""
-        one, rest = flat[own], flat[~own]
+    def noise(self, flat: Tensor, members: Tensor) -> Tensor:
+        """(n, D): the noise of the n records of one class (`members`, a mask (B,)), given all gradients (B, D)."""
+        one, rest = flat[members], flat[~members]
         gap = one.mean(0) - rest.mean(0)  # (D,)
         size, d = float(gap.norm()), flat.shape[1]
         random = torch.randn_like(one)

@@ -1,4 +1,4 @@
-"""NoPeek (Vepakomma et al. 2020): train for less distance correlation of records and z.
+"""NoPeek (Vepakomma et al. 2020): lower the distance correlation of records and smashed data.
 
 The client adds the distance correlation of its records and their smashed data z to its loss, so that the two become
 statistically less dependent.

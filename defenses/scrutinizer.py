@@ -1,4 +1,4 @@
-"""Gradients Scrutinizer (Fu et al. 2023): see a hijack when gradients do not part the classes.
+"""Gradients Scrutinizer (Fu et al. 2023): detect a hijack by gradients that ignore the labels.
 
 Passive: nothing that is sent changes. An honest server's gradients depend on the labels: those of records of one class
 are similar, those of different classes are not. A hijacker's gradients do not depend on the labels. In each batch the
@@ -9,12 +9,12 @@ different labels (1 honest, .5 hijacked), first in each batch, then its mean ove
 Source: Fu et al., "Focusing on Pinocchio's Nose: A Gradients Scrutinizer to Thwart Split-Learning Hijacking Attacks
 Using Intrinsic Attributes", NDSS 2023.
 Differs from the paper:
-- There one score combines the gap between the two sets' means, the overlap of their bands, and the error of a parabola
-  fitted to the means over time. The statistic here is ours and has no such constants.
+- In the paper one score combines the gap between the two sets' means, the overlap of their bands, and the error of a
+  parabola fitted to the means over time. The statistic above is new in this project and has no such constants.
 - It uses ranks alone, so gradients that become small and noisy late in training do not lower it. But where a hijacker's
   target depends on the class, its gradients do too, and the area rises above .5.
-- The threshold is the middle of what seeds 100-103 of `ecg` showed: never below .90 in honest training, never above
-  .64 under FSHA.
+- The threshold is the middle of what seeds 100-103 of `ecg` showed: never below .90 in honest training, never above .64
+  under FSHA.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from splitleak.contract import BadInput, Defense, Detected, Hooks, Split
 class Scrutinizer(Defense):
     """Detected when the mean area over the last `window` batches is below the threshold. Classes only.
 
-    Several clients share one window, as if they told each other their areas.
+    Several clients share one window, as if they exchanged their areas.
     """
 
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.75

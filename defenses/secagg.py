@@ -13,8 +13,9 @@ from splitleak.contract import Defense
 
 @dataclass(frozen=True)
 class SecAgg(Defense):
-    """Needs two clients or more in a round, and strategy fedavg. It hides whose update it is; the mean is unchanged.
+    """Needs two clients or more in a round, and strategy fedavg.
 
+    It hides which client sent which update; the mean is unchanged.
     Weights are rounded to 4e-6 times the number of clients, and kept within -8 and 8.
     """
 

@@ -1,4 +1,4 @@
-"""SplitGuard (Erdogan et al. 2022): send false labels at times to see if gradients react.
+"""SplitGuard (Erdogan et al. 2022): send false labels at times; a hijacker ignores them.
 
 The client sometimes sends a batch with false labels, a fake batch. An honest server's gradients change with the labels,
 a hijacker's do not. Only batches of training are ever fake. The client learns nothing from a fake batch, because its
@@ -9,10 +9,10 @@ Source: Erdogan, Kupcu, Cicek, "SplitGuard: Detecting and Mitigating Training-Hi
 2022. Differences in magnitude are divided by their sum as in its code (ege-erdogan/splitguard, c29acbe); without that
 the score depends on the gradients' unit.
 Differs from the paper:
-- There a gradient is of the client's first weights, here of the activations, as the mean over the batch.
-- There all batches count, here the last `memory`: noise of the first steps is forgotten, and a hijack that starts late
-  is seen.
-- There a fake batch shifts all labels alike, here each one separately.
+- In the paper a gradient is that of the client's first weights; here that of the activations, averaged over the batch.
+- In the paper all batches count; here the last `memory`, so that noise of the first steps is forgotten and a hijack
+  that starts late is detected.
+- In the paper a fake batch shifts all labels by the same number; here each label by its own.
 - Policy, memory and threshold were chosen on seeds 100-104 of `ecg`: the mean of 50 scores stayed above .84 in honest
   training and fell below .55 under FSHA by batch 564, which is late. Quicker policies saw FSHA by batch 120, but while
   the server's part has learned little, their figures also fall in honest training: the mean of 10 to .31.
@@ -39,7 +39,7 @@ class SplitGuard(Defense):
     """Detected when the policy's figure, computed from scores in (0, 1), falls below the threshold.
 
     Vanilla and classes only: in a u-shape the client's own head would learn from the false labels. Several clients
-    share one state, as if they told each other their gradients.
+    share one state, as if they exchanged their gradients.
     """
 
     p_fake: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of fake batches; paper: .1

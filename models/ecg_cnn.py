@@ -44,7 +44,7 @@ class ECGCNN(Model):
         return [first, *middle, *linear, last]
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        own = self.layers
+        default = self.layers
         if protocol == "u_shape" and self.top_layers == 1:  # otherwise the server would have no weights to train
-            own -= 1
-        return sorted(range(1, own + 1), key=lambda cut: cut != own)
+            default -= 1
+        return sorted(range(1, default + 1), key=lambda cut: cut != default)

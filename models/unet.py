@@ -36,9 +36,9 @@ class UNet(Model):
         raise BadInput("model 'unet' is no row of blocks: its skips go around the cut")
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        own = min(2, self.levels - 1)  # the middle one of the published cuts 1, 2, 3
+        default = min(2, self.levels - 1)  # the middle one of the published cuts 1, 2, 3
         legal = [] if protocol == "vanilla" else range(1, self.levels)
-        return sorted(legal, key=lambda cut: cut != own)
+        return sorted(legal, key=lambda cut: cut != default)
 
     def split(self, in_shape: Shape, task: Task, cut: int, protocol: Protocol) -> Split:
         if len(in_shape) != 3 or task.kind != "mask":
@@ -102,7 +102,7 @@ class _Ascent(nn.Module):
 
 
 class _Server(nn.Module):
-    """z (B, *cut) -> features (B, *out): the levels below the cut, whose skips stay at the server."""
+    """z (B, *cut) -> features (B, *out): the levels below the cut; their skips stay at the server."""
 
     def __init__(self, down: _Down, middle: nn.Module, up: _Ascent) -> None:
         super().__init__()

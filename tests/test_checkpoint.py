@@ -246,9 +246,7 @@ class Careless(Hooks):
 
 
 def test_a_state_that_no_file_can_hold_is_bad_input() -> None:
-    with pytest.raises(
-        BadInput, match=r"state\(\) returns 'areas', a deque; it must be a tensor, a number"
-    ):
+    with pytest.raises(BadInput, match=r"state\(\) returns 'areas', a deque; it must be a tensor, a number"):
         checkpoint.live_state(Careless())
 
 

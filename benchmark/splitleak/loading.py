@@ -1,8 +1,8 @@
 """Python files of the user: loaded by path, each with its folder importable, and loaded again when one has changed.
 
 `import helper` in a loaded file means `helper.py` of the same folder if there is one, else what is installed. Every
-file becomes a module of a name of its own, made from its path, and `sys.path` stays as it is: two folders may both
-have a `helper.py`, and no file of theirs can hide an installed package from others. Packages (folders) beside a file
+file becomes a module with a unique name, made from its path, and `sys.path` does not change: two folders may both have
+a `helper.py`, and no file of theirs can hide an installed package from other code. Packages (folders) beside a file
 are not importable from it.
 """
 
