@@ -36,9 +36,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The cuts that were really trained."""
     cuts: list[int] = []
     train = victim.train
-    monkeypatch.setattr(
-        victim, "train", lambda made, file: (cuts.append(made.cell.cut), train(made, file))[1]
-    )
+    monkeypatch.setattr(victim, "train", lambda made, file: (cuts.append(made.cell.cut), train(made, file))[1])
     return cuts
 
 
