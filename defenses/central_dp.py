@@ -1,7 +1,10 @@
-"""Each client clips its update, the server adds Gaussian noise to the mean: the model tells of no single client.
+"""Central DP (McMahan et al. 2018): clip each client's update, add noise to the server's mean.
 
-McMahan, Ramage, Talwar and Zhang, "Learning Differentially Private Recurrent Language Models", ICLR 2018; Flower's
-wrapper with fixed clipping at the client.
+Each client clips its update to a fixed norm and the server adds Gaussian noise to the mean, so that the model says
+little about any single client.
+
+Source: McMahan, Ramage, Talwar and Zhang, "Learning Differentially Private Recurrent Language Models", ICLR 2018.
+The code is Flower's wrapper with fixed clipping at the client.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class CentralDP(Defense):
     """Mean of updates of norm at most max_norm, + N(0, (noise_multiplier * max_norm / clients)^2).
 
-    All clients weigh the same. epsilon is a client's, towards those who see the model: the server itself sees the
-    updates before there is any noise, so from `fed_server` this hides nothing but their length.
+    All clients have the same weight. epsilon is that of one client, against those who see the model. The server sees
+    the updates before the noise is added: against the threat `fed_server` this defence hides nothing but their length.
     """
 
     protocols = ("fedavg",)
@@ -41,7 +44,7 @@ class CentralDP(Defense):
         return [fixedclipping_mod]
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """Of all rounds, and of one; no chance of being left out is counted on."""
+        """Of all rounds, and of one; the chance that a client is not drawn into a round is not used."""
         return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
 
     def epsilon(self, rounds: int) -> float:

@@ -1,7 +1,13 @@
-"""The client clips each record's gradient and adds Gaussian noise before it moves its own weights; z goes as it is.
+"""DP-SGD (Abadi et al. 2016): clip each record's gradient, add noise to the client's updates.
 
-Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep Learning with Differential Privacy", CCS 2016,
+The client clips each record's gradient and adds Gaussian noise before it changes its own weights. The smashed data is
+sent unchanged.
+
+Source: Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep Learning with Differential Privacy", CCS 2016,
 algorithm 1, as Opacus computes it.
+Differs from the paper:
+- Batches are a shuffled pass over the records in each epoch, not Poisson samples.
+- Only the client's part is trained with noise; the server's part is trained without.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from splitleak.contract import BadInput, Defense, Parameters, Privacy, Split
+from splitleak.contract import BadInput, Defense, Hooks, Parameters, Privacy, Split
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -26,15 +32,16 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class DPSGD(Defense):
     """Moves by (sum of gradients, each of norm <= max_grad_norm, + N(0, (noise_multiplier * max_grad_norm)^2)) / batch.
 
-    It protects the client's weights and updates, not what is sent: no activation is changed, and whoever sees them
-    is not held up at all. Three things bound what epsilon, the accountant's, means (neighbours differ by the presence
-    of one record):
-    - It takes the batches for Poisson samples; here they are a shuffled pass an epoch. That is the usual approximation,
-      and with many batches far too small a number: for 20 epochs of 400 batches at noise 1 it says 1.3, where 30 holds
-      for any order. `privacy(releases, batches=1)` gives the latter: it counts on no chance.
+    It protects the client's weights and updates, not what is sent: no activation is changed, so it does not hinder an
+    attacker who sees the activations. epsilon is the accountant's (neighbours differ by the presence of one record),
+    and three things limit what it means:
+    - The accountant takes the batches for Poisson samples; here they are a shuffled pass in each epoch. That is the
+      usual approximation, and with many batches its number is far too small: for 20 epochs of 400 batches at noise 1 it
+      gives 1.3, where 30 holds for any order. `privacy(releases, batches=1)` gives the latter: it assumes no random
+      sampling.
     - It counts the client's noisy updates alone, as if the server's part were given. That part is trained without
-      noise, on all records, and its answers carry what it has learned back to the client.
-    - Of several clients it is that of a record of the one that is worst off.
+      noise, on all records, and its gradients carry what it has learned back to the client.
+    - With several clients it is the epsilon of a record of the client that is worst off.
 
     Layers that mix records, such as batch norm, have no gradients of single records and are refused.
     """
@@ -44,7 +51,7 @@ class DPSGD(Defense):
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
 
     def shape(self, split: Split) -> Split:
-        """Refuse what has no gradient of its own for each record; Opacus' hooks allow no layer to work in place."""
+        """Refuse layers without per-record gradients; make no layer work in place, because Opacus' hooks forbid it."""
         from opacus.validators import ModuleValidator
 
         for name, part in (("bottom", split.bottom), ("head", split.head)):
@@ -61,35 +68,58 @@ class DPSGD(Defense):
                     module.inplace = False  # type: ignore[assignment]
         return split
 
-    def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
+    def begin(self, split: Split, seed: int) -> Hooks:
+        return _Live(self)
+
+    def noisy_optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> Any:
+        """Opacus' optimiser around the one that `make` returns, and its hooks on the client's parts."""
         per_record, noisy = _opacus()
         parts = [part for part in (client.bottom, client.head) if part is not None]
         for part in parts:
             if any(p.requires_grad for p in part.parameters()):
-                per_record(part, loss_reduction="mean")  # what comes back is the gradient of the batch's mean loss
+                per_record(part, loss_reduction="mean")  # the server sends the gradient of the batch's mean loss
         moved = [p for p in client.client_parameters() if p.requires_grad]
         made = noisy(
             make(moved), noise_multiplier=self.noise_multiplier, max_grad_norm=self.max_grad_norm, expected_batch_size=1
         )
         made.parts = parts
-        return cast(torch.optim.Optimizer, made)
+        return made
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """Of all epochs' updates, and of one epoch's; the last release, after training, moves no weight."""
+        """Of all epochs' updates, and of one epoch's; the last release, after training, changes no weight."""
         return Privacy(self.epsilon(releases - 1, batches), self.delta, self.epsilon(1, batches))
 
     def epsilon(self, epochs: int, batches: int) -> float:
-        """Renyi accountant; a record is in each batch with probability 1 / batches."""
+        """By the Renyi accountant; a record is in each batch with probability 1 / batches."""
         from opacus.accountants import RDPAccountant
 
         accountant = RDPAccountant()
         accountant.history = [(self.noise_multiplier, 1 / batches, epochs * batches)]
-        orders = [*accountant.DEFAULT_ALPHAS, 96, 128, 192, 256, 512]  # the last are for much noise
+        orders = [*accountant.DEFAULT_ALPHAS, 96, 128, 192, 256, 512]  # the last five are for much noise
         return float(accountant.get_epsilon(self.delta, alphas=orders)) if epochs else 0.0
 
 
-def forget(parts: list[nn.Module]) -> None:
-    """Activations that Opacus still keeps for a backward pass that never came: behind a null channel none does."""
+class _Live(Hooks):
+    """The live form: it knows the clients' optimisers, which divide by the largest batch so far."""
+
+    def __init__(self, defense: DPSGD) -> None:
+        self.defense = defense
+        self.optimizers: list[Any] = []
+
+    def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
+        self.optimizers.append(self.defense.noisy_optimizer(client, make))
+        return cast(torch.optim.Optimizer, self.optimizers[-1])
+
+    def state(self) -> dict[str, Any]:
+        return {"largest_batches": [optimizer.expected_batch_size for optimizer in self.optimizers]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for optimizer, size in zip(self.optimizers, state["largest_batches"], strict=True):
+            optimizer.expected_batch_size = size
+
+
+def drop_activations(parts: list[nn.Module]) -> None:
+    """Drop activations that Opacus keeps for a backward pass that never came, as behind a null channel."""
     for module in (module for part in parts for module in part.modules()):
         if getattr(module, "activations", None):
             module.activations = []  # type: ignore[assignment]
@@ -97,33 +127,33 @@ def forget(parts: list[nn.Module]) -> None:
 
 @lru_cache
 def _opacus() -> tuple[type[Any], type[Any]]:
-    """Opacus' two halves with what a split needs; made late, as importing Opacus takes seconds."""
+    """Opacus' module of per-record gradients and its optimiser, adapted to a split; importing Opacus takes seconds."""
     warnings.filterwarnings("ignore", "Full backward hook is firing")  # records need no gradient
     from opacus.grad_sample import GradSampleModule
     from opacus.optimizers import DPOptimizer
 
     class PerRecord(GradSampleModule):  # type: ignore[misc]
-        """Hooks on a module that is called directly: its keys and its calls stay what they were."""
+        """Sets hooks on a module that is still called directly: its state's names and its calls do not change."""
 
         def capture_backprops_hook(self, module: nn.Module, *args: Any, **more: Any) -> None:
-            if self.hooks_enabled and module.training:  # a release has gradients too, but moves nothing
+            if self.hooks_enabled and module.training:  # after training there are gradients too, but no weight changes
                 GradSampleModule.capture_backprops_hook(self, module, *args, **more)
 
         def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-            return SimpleNamespace(hooks_enabled=False)  # a copy of the network collects nothing
+            return SimpleNamespace(hooks_enabled=False)  # a copy of the network collects no gradients
 
     class Noisy(DPOptimizer):  # type: ignore[misc]
         expected_batch_size: int
         parts: list[nn.Module]
 
         def pre_step(self, closure: Any = None) -> Any:
-            """Divide by a full batch, as the first one is, also where the last of an epoch is smaller."""
+            """Divide by the largest batch so far, also where the last batch of an epoch is smaller."""
             sizes = [len(p.grad_sample) for p in self.params if p.grad_sample is not None]
             for p in self.params:
-                if p.grad_sample is None:  # a part that no gradient came back to gets its noise all the same
+                if p.grad_sample is None:  # no gradient came back to it: it gets its noise nevertheless
                     p.grad_sample = p.new_zeros(max(sizes, default=1), *p.shape)
             self.expected_batch_size = max(self.expected_batch_size, *sizes, 1)
-            forget(self.parts)
+            drop_activations(self.parts)
             return super().pre_step(closure)
 
     return PerRecord, Noisy

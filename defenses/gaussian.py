@@ -1,7 +1,9 @@
-"""Clip each record's smashed data and add Gaussian noise: local differential privacy of what is sent.
+"""Gaussian noise (Balle & Wang 2018): clip each record's smashed data, add calibrated noise.
 
-Noise calibrated exactly, also above epsilon 1: Balle & Wang, "Improving the Gaussian Mechanism for
-Differential Privacy", ICML 2018, Theorem 8, as dp-accounting computes it.
+What is sent is (epsilon, delta) locally differentially private. The noise is calibrated exactly, also above epsilon 1.
+
+Source: Balle & Wang, "Improving the Gaussian Mechanism for Differential Privacy", ICML 2018, Theorem 8, as
+dp-accounting computes it.
 """
 
 from __future__ import annotations
@@ -24,10 +26,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Gaussian(Defense):
     """Scales an activation down to L2 norm `clip` and adds N(0, sigma^2): one release is (epsilon, delta)-DP.
 
-    Neighbours differ in one record's values, so two clipped activations lie at most 2 * clip apart. The
-    guarantee is about a record's own messages, given the client's weights: what it does to other records'
-    messages, through batch norm or through the weights that it trains, is not counted, nor are labels, nor
-    what a u-shaped client sends besides z.
+    Neighbours differ in one record's values, so two clipped activations are at most 2 * clip apart. The guarantee is
+    about a record's own messages, given the client's weights. Not counted: what the record does to other records'
+    messages, through batch norm or through the weights that it trains; labels; what a u-shaped client sends besides z.
     """
 
     epsilon: Positive = 10.0  # of one release; larger, less noise
@@ -46,7 +47,7 @@ class Gaussian(Defense):
         return torch.add(clipped, torch.randn_like(z), alpha=self.sigma)
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """k Gaussian releases tell as much as one with noise sigma / sqrt(k), also if the weights adapt between."""
+        """k Gaussian releases reveal as much as one with noise sigma / sqrt(k), also if weights change between them."""
         if not releases:
             return Privacy(0.0, self.delta, self.epsilon)
         one = noise_multiplier(self.epsilon, self.delta)
@@ -55,7 +56,7 @@ class Gaussian(Defense):
 
 @lru_cache
 def noise_multiplier(epsilon: float, delta: float) -> float:
-    """Least sigma / sensitivity for which one release is (epsilon, delta)-DP."""
+    """The smallest sigma / sensitivity for which one release is (epsilon, delta)-DP."""
     from dp_accounting import get_sigma_gaussian
 
     return float(get_sigma_gaussian(epsilon, delta))
@@ -63,7 +64,7 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
 
 @lru_cache
 def composed_epsilon(multiplier: float, delta: float) -> float:
-    """Least epsilon of a Gaussian release with this sigma / sensitivity."""
+    """The smallest epsilon of a Gaussian release with this sigma / sensitivity."""
     from dp_accounting import get_epsilon_gaussian
 
     return float(get_epsilon_gaussian(multiplier, delta))

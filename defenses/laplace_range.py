@@ -1,7 +1,10 @@
-"""Laplace noise as wide as each activation's range over the batch, divided by epsilon.
+"""Laplace by range (Abuadbba et al. 2020): noise as wide as each activation's range / epsilon.
 
-Abuadbba et al., "Can We Use Split Learning on 1D CNN Models for Privacy Preserving Training?", AsiaCCS 2020,
-with its code's constants (SharifAbuadbba/split-learning-1D, 23124c6).
+Each element of the smashed data gets Laplace noise; its scale is the range of that element over the batch, divided by
+epsilon.
+
+Source: Abuadbba et al., "Can We Use Split Learning on 1D CNN Models for Privacy Preserving Training?", AsiaCCS 2020,
+with the constants of its code (SharifAbuadbba/split-learning-1D, 23124c6).
 """
 
 from __future__ import annotations
@@ -20,11 +23,10 @@ from splitleak.contract import Defense
 class LaplaceRange(Defense):
     """Adds Laplace noise of scale max(max - min of the element over the batch, 1e-5) / epsilon to each element.
 
-    This is NOT differential privacy, whatever its parameter is called, and `privacy` claims none: the range is
-    read from the very batch it should hide, so one record changes the noise itself; nothing bounds what a
-    record may send; epsilon is spent on every element anew, and again in every epoch, and the published number
-    adds none of it up. In a batch of one the range is 0 and so, nearly, is the noise. The gradient passes
-    straight through.
+    This is NOT differential privacy, although its parameter is called epsilon, and `privacy` claims none. The range is
+    read from the very batch that it should hide, so one record changes the noise itself. Nothing bounds what a record
+    may send. epsilon is spent on every element anew, and again in every epoch, and the published number adds none of
+    this up. In a batch of one the range is 0 and so, nearly, is the noise. The gradient passes straight through.
     """
 
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0  # published: 10, 5, 1; larger, less noise

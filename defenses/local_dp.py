@@ -1,6 +1,8 @@
-"""Each client clips its update and adds Gaussian noise before it sends: the server itself gets no more than that.
+"""Local DP (Dwork & Roth 2014): each client clips its update and adds noise before it sends.
 
-Dwork and Roth, "The Algorithmic Foundations of Differential Privacy", 2014, appendix A; Flower's `LocalDpMod`.
+The server sees only the noisy updates.
+
+Source: Dwork and Roth, "The Algorithmic Foundations of Differential Privacy", 2014, appendix A; Flower's `LocalDpMod`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class LocalDP(Defense):
     """An update of norm at most max_norm, + N(0, s^2), s = 2 max_norm sqrt(2 ln(1.25 / delta)) / epsilon_round.
 
-    Two updates of one client differ by at most twice the norm. The formula holds for epsilon_round up to 1; above it
-    the accountant's figure, which the record has, is the one to read.
+    Two updates of one client differ by at most twice the norm. The formula holds for epsilon_round up to 1; above it,
+    read the accountant's figure, which is in the record.
     """
 
     protocols = ("fedavg",)
@@ -34,7 +36,7 @@ class LocalDP(Defense):
         return [LocalDpMod(self.max_norm, 2 * self.max_norm, self.epsilon_round, self.delta)]
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """Of all rounds' updates of a client, and of one's, by the accountant."""
+        """Of a client's updates of all rounds, and of one round, by the accountant."""
         return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
 
     def epsilon(self, rounds: int) -> float:

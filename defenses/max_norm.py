@@ -1,6 +1,8 @@
-"""Noise along each gradient makes it look, on average, as long as the longest of its batch: norms stop telling classes.
+"""Max-norm (Li et al. 2022): noise along each gradient, so that its norm hides the class.
 
-Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 4 (max_norm).
+With the noise each gradient has, on average, the squared norm of the longest gradient of its batch.
+
+Source: Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 4 (max_norm).
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from splitleak.contract import Defense
 class MaxNorm(Defense):
     """g_j becomes g_j (1 + s_j N(0, 1)) with s_j^2 = |g_max|^2 / |g_j|^2 - 1, so that E |g_j|^2 = |g_max|^2.
 
-    The line that a gradient lies on stays, only its place on it is noised: of two classes the sign may flip, of more
-    the directions still cluster. A gradient of exactly zero has no line and stays zero. No parameter: as published.
+    A gradient stays on its line; the noise changes only its place on it. With two classes its sign may flip; with more,
+    the directions still cluster. A gradient of exactly zero has no line and stays zero. There is no parameter, as
+    published.
     """
 
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:

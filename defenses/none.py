@@ -1,4 +1,4 @@
-"""No defence: what the client computed is what it sends, the row that every other is compared with."""
+"""No defence: smashed data or updates are sent unchanged; the baseline of every other defence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from splitleak.contract import Defense
 
 @dataclass(frozen=True)
 class NoDefense(Defense):
-    """Sends the smashed data, or the update, as they are."""
+    """Sends the smashed data, or the update, unchanged."""
 
     protocols = ("central", "vanilla", "u_shape", "fedavg")

@@ -1,6 +1,8 @@
-"""Each element is sent as one of 2^bits evenly spaced values; with one bit, as a sign.
+"""Quantisation (Pham et al. 2023): send each element as one of 2^bits evenly spaced values.
 
-Pham, Abuadbba, Gao, Phan, Chilamkurti, "Binarizing Split Learning for Data Privacy Enhancement and Computation
+With one bit an element is sent as a sign.
+
+Source: Pham, Abuadbba, Gao, Phan, Chilamkurti, "Binarizing Split Learning for Data Privacy Enhancement and Computation
 Reduction", IEEE TIFS 2023 (1 bit); the straight-through gradient: Bengio, Leonard, Courville, arXiv 1308.3432, 2013.
 """
 
@@ -21,10 +23,10 @@ MOMENTUM = 0.1  # of the running mean and variance
 
 @dataclass(frozen=True)
 class Quantize(Defense):
-    """Rounds to the middles of 2^bits equal parts of mean(z) +- 2 deviations; what lies outside, to the outermost.
+    """Rounds to the middles of 2^bits equal parts of mean(z) +- 2 deviations; values outside, to the outermost.
 
-    Mean and deviation are two numbers for all elements, followed over the batches of training (of all clients
-    together) and kept with the victim, so that a message after training depends on its own record alone. The
+    Mean and deviation are two numbers for all elements. They are running estimates over the batches of training (of all
+    clients together) and kept with the victim, so that a message after training depends on its own record alone. The
     gradient passes straight through, as if nothing had been rounded. Bytes are still counted as those of z's type.
     """
 
@@ -34,7 +36,7 @@ class Quantize(Defense):
         return _Live(self)
 
     def smash(self, z: Tensor) -> Tensor:
-        """(B, *cut) -> (B, *cut) with this batch's own range: what one can do who has not seen the training."""
+        """(B, *cut) -> (B, *cut) with this batch's own range: possible without the running estimates of training."""
         flat = z.detach()
         return self.rounded(z, flat.mean(), flat.var(correction=0))
 
@@ -60,11 +62,11 @@ class _Live(nn.Module, Hooks):
 
     def smash(self, z: Tensor) -> Tensor:
         if self.training:
-            self.follow(z.detach())
+            self.update_range(z.detach())
         return self.defense.rounded(z, self.mean, self.variance)
 
-    def follow(self, z: Tensor) -> None:
-        momentum = MOMENTUM if self.started else 1.0  # the first batch is all that is known
+    def update_range(self, z: Tensor) -> None:
+        momentum = MOMENTUM if self.started else 1.0  # the first batch sets both
         self.mean.lerp_(z.mean(), momentum)
         self.variance.lerp_(z.var(correction=0), momentum)
         self.started.fill_(True)

@@ -1,7 +1,7 @@
-"""The server learns what the clients' updates come to together, and no client's own: SecAgg+.
+"""SecAgg+ (Bell et al. 2020): the server learns the mean of the updates, no client's own.
 
-Bell, Bonawitz, Gascon, Lepoint and Raykova, "Secure Single-Server Aggregation with (Poly)Logarithmic Overhead", CCS
-2020; Flower's.
+Source: Bell, Bonawitz, Gascon, Lepoint and Raykova, "Secure Single-Server Aggregation with (Poly)Logarithmic
+Overhead", CCS 2020; the code is Flower's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from splitleak.contract import Defense
 
 @dataclass(frozen=True)
 class SecAgg(Defense):
-    """Needs two clients or more in a round, and strategy fedavg. It hides who, not what: the mean is as it was.
+    """Needs two clients or more in a round, and strategy fedavg.
 
+    It hides which client sent which update; the mean is unchanged.
     Weights are rounded to 4e-6 times the number of clients, and kept within -8 and 8.
     """
 

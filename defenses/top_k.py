@@ -1,7 +1,9 @@
-"""Only the largest elements of each record's smashed data are sent, zeros in place of the others.
+"""RandTopk (Zheng et al. 2023): send only the largest elements of each record's smashed data.
 
-Zheng, Chen, Lyu, Yao, "Reducing Communication for Split Learning by Randomized Top-k Sparsification", IJCAI 2023,
-section 4: meant to save bytes; privacy is a by-product.
+Zeros are sent in place of all other elements. The method is meant to save bytes; privacy is a by-product.
+
+Source: Zheng, Chen, Lyu, Yao, "Reducing Communication for Split Learning by Randomized Top-k Sparsification", IJCAI
+2023, section 4.
 """
 
 from __future__ import annotations
@@ -18,20 +20,21 @@ from splitleak.contract import Defense, Hooks, Split
 
 @dataclass(frozen=True)
 class TopK(Defense):
-    """Keeps the k elements of largest magnitude of each record, k = keep * all (at least 1), as they are.
+    """Keeps the k elements of largest magnitude of each record, k = keep * all (at least 1), unchanged.
 
     In training each of the k is, with probability alpha, one from outside the largest in place of one of them
-    (RandTopk); after training always the largest. The gradient passes through the elements that were sent alone.
+    (RandTopk); after training always the largest are sent. The gradient passes through the elements that were sent
+    alone.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.1  # share of the elements
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.1  # 0: the largest in training too
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.1  # 0: always the largest, also in training
 
     def begin(self, split: Split, seed: int) -> Hooks:
         return _Live(self)
 
     def smash(self, z: Tensor) -> Tensor:
-        """(B, *cut) -> (B, *cut), as after training."""
+        """(B, *cut) -> (B, *cut), as it is done after training."""
         return self.sparse(z, 0.0)
 
     def sparse(self, z: Tensor, alpha: float) -> Tensor:
@@ -49,7 +52,7 @@ class TopK(Defense):
 
 
 class _Live(nn.Module, Hooks):
-    """Learns nothing; it is a module because the harness tells modules whether they train."""
+    """The live form. It learns nothing; it is a module so that the harness sets its mode, training or not."""
 
     def __init__(self, defense: TopK) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""torchvision's ResNets as a row of their ten children: what the plug-ins `resnet18` and `resnet34` share."""
+"""torchvision's ResNets as ten blocks in a row: shared by the models resnet18 and resnet34."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from splitleak.contract.errors import BadInput
 from splitleak.contract import Protocol, Shape, Task
+from splitleak.contract.errors import BadInput
 
 Depth = Literal["resnet18", "resnet34"]
 LEAST = 17  # pixels: below it the fifth halving has a single position to halve
 
 
-def row(depth: Depth, in_shape: Shape, task: Task, weights: str | None) -> list[nn.Module]:
+def blocks(depth: Depth, in_shape: Shape, task: Task, weights: Path | None) -> list[nn.Module]:
     """Images (channels, H, W) to logits or values (K,): conv1, bn1, relu, maxpool, layer1-4, avgpool, fc.
 
-    The average pool ends flat, (512,), and conv1 is made for the records' channels.
+    The average pool returns flat features, (512,), and conv1 takes the records' number of channels. `weights` is a
+    safetensors file; BadInput says in one line what is wrong with it.
     """
-    from splitleak.vision import torchvision  # seconds to import; naming a model must not cost them
+    from splitleak.vision import torchvision  # takes seconds to import; a command that only names a model must not wait
 
     if len(in_shape) != 3 or task.kind == "mask":
         raise BadInput(f"model '{depth}': records of shape {in_shape} for a {task.kind} task; "
@@ -33,26 +34,31 @@ def row(depth: Depth, in_shape: Shape, task: Task, weights: str | None) -> list[
     network = getattr(torchvision.models, depth)(num_classes=task.size)
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
-        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")  # as all others are
-    network.relu.inplace = False  # below cut 1 it would overwrite what an attacker shows its copy of the server
+        nn.init.kaiming_normal_(
+            network.conv1.weight, mode="fan_out", nonlinearity="relu"
+        )  # as torchvision does for all others
+    network.relu.inplace = (
+        False  # at cut 1 it would overwrite the tensor that an attacker passes to its copy of the server
+    )
     if weights is not None:
-        _load(network, Path(weights), f"model '{depth}': weights '{weights}'")
+        _load(network, weights, f"model '{depth}': weights '{weights}'")
     *children, pool, fc = network.children()
     return [*children, nn.Sequential(pool, nn.Flatten()), fc]
 
 
 def cuts(protocol: Protocol) -> list[int]:
-    """After any child but fc, counted from 0; below layer4 a u-shape's server would have nothing to train.
+    """After any child but fc, counted from 0; in a u-shape up to 6, because after 7 the server would have no weights.
 
-    Their own is 3, of the published 2, 3, 5, 7 the first behind the whole stem: the client stays small and still sends
-    a quarter of what crosses at 2; at 5 and 7 it trains 6 % and all of the convolutions' weights.
+    The default is 3. Of the published cuts 2, 3, 5, 7 it is the first after the whole stem (conv1 to maxpool): the
+    client stays small and sends a quarter of what it sends at 2; at 5 and 7 it trains 6 % and all of the convolutions'
+    weights.
     """
     last = 6 if protocol == "u_shape" else 8
     return sorted(range(last + 1), key=lambda cut: cut != 3)
 
 
 def _load(network: nn.Module, file: Path, who: str) -> None:
-    """A safetensors file under torchvision's names; fc stays as drawn where its shape is another task's."""
+    """Load a safetensors file with torchvision's names; fc keeps its random weights if the file's has another shape."""
     try:
         found = load_file(file)
     except FileNotFoundError:
@@ -65,10 +71,11 @@ def _load(network: nn.Module, file: Path, who: str) -> None:
         found |= {name: mine[name] for name in ("fc.weight", "fc.bias")}
     if wrong := _differences(mine, found):
         raise BadInput(f"{who}: {wrong[0]}" + (f", and {len(wrong) - 1} more" if wrong[1:] else ""))
-    network.load_state_dict(found, strict=False)  # only counters of batch norm may be missing, in older files
+    network.load_state_dict(found, strict=False)  # only counters of batch norm may be missing: older files have none
 
 
 def _differences(mine: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """What is wrong with the file's tensors (`found`), one phrase each."""
     wrong = [f"no '{name}' in it" for name in mine if name not in found and not name.endswith("num_batches_tracked")]
     wrong += [f"'{name}' is no tensor of this network" for name in found if name not in mine]
     for name, t in found.items():

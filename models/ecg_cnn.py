@@ -1,7 +1,10 @@
-"""The 1-D CNN of split ECG classification: convolutions at the client, one or two linear layers above.
+"""ECG CNN (Abuadbba et al. 2020): 1-D convolutions at the client, linear layers at the server.
+
+Cut k leaves the first k convolutions at the client. Only the first and the last convolution are followed by a pool; one
+or two linear layers come after them.
 
 Source: Abuadbba et al., "Can We Use Split Learning on 1D CNN Models for Privacy Preserving Training?", AsiaCCS 2020,
-section 4. Cut k leaves the first k convolutions at the client; pools stand only behind the first and the last of them.
+section 4.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ class ECGCNN(Model):
 
     layers: Annotated[int, Field(ge=2, le=8)] = 2
     top_layers: Literal[1, 2] = 2
-    softmax_head: bool = False  # as published: softmax, then cross-entropy on top of it
+    softmax_head: bool = False  # True: as published, softmax before a cross-entropy that expects logits
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         if len(in_shape) != 2 or in_shape[1] % 4:
@@ -41,7 +44,7 @@ class ECGCNN(Model):
         return [first, *middle, *linear, last]
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        own = self.layers
-        if protocol == "u_shape" and self.top_layers == 1:  # else the server would have nothing to train
-            own -= 1
-        return sorted(range(1, own + 1), key=lambda cut: cut != own)
+        default = self.layers
+        if protocol == "u_shape" and self.top_layers == 1:  # otherwise the server would have no weights to train
+            default -= 1
+        return sorted(range(1, default + 1), key=lambda cut: cut != default)

@@ -1,7 +1,7 @@
-"""The network of federated beat classification: one convolution with a pool, then linear layers of 128 and K.
+"""ECG PVC net: one convolution with a pool, then two linear layers, for federated beats.
 
 Conv1d(1, 16, 5), ReLU, MaxPool1d(2), Linear(16 * 90, 128), ReLU, Linear(128, 2) for the 185 samples of `ecg_pvc`. Cut 1
-leaves the convolution at the client, cut 2 the hidden layer too.
+leaves the convolution at the client, cut 2 also the hidden layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from splitleak.contract import BadInput, Model, Protocol, Shape, Task
 
 KERNEL, CHANNELS, HIDDEN = 5, 16, 128
-LEAST = KERNEL + 1  # samples: the unpadded convolution leaves two, the pool one
+LEAST = KERNEL + 1  # samples: after the unpadded convolution two are left, after the pool one
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,4 @@ class ECGPVCNet(Model):
         ]
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        return [1] if protocol == "u_shape" else [1, 2]  # a u-shape's server needs a layer to train
+        return [1] if protocol == "u_shape" else [1, 2]  # in a u-shape the server needs a layer to train

@@ -1,8 +1,10 @@
-"""The LeNet of the attack literature: two convolutions of 5x5 with pools, then linear layers of 120 and 84.
+"""LeNet (LeCun et al. 1998): two 5x5 convolutions, linear layers; as attack papers use it.
+
+Two convolutions of 5x5 with pools, then linear layers of 120 and 84. Cut k leaves the first k of the four blocks before
+the logits at the client.
 
 Source: He, Zhang and Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (its MNIST victim); the
-smooth one is the first of the name, with tanh and average pools: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998.
-Cut k leaves the first k of the four blocks below the logits at the client.
+smooth variant, with tanh and average pools, is the original LeNet: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from torch import nn
 
 from splitleak.contract import BadInput, Model, Protocol, Shape, Task, later
 
-LEAST = 16  # pixels: two unpadded convolutions and two pools leave one position of it
+LEAST = 16  # pixels: two unpadded convolutions and two pools leave one position
 
 
 @dataclass(frozen=True)
 class LeNet(Model):
     """Images (channels, H, W) from 16x16 to K logits or values; of 28x28 z is (16, 4, 4) at cut 2."""
 
-    activation: Literal["relu", "sigmoid", "tanh"] = "relu"  # published; gradient matching needs a smooth one
-    pool: Literal["max", "average"] = later("max")  # and average pools: a maximum's slope jumps
+    activation: Literal["relu", "sigmoid", "tanh"] = "relu"  # published: relu; gradient matching needs a smooth one
+    pool: Literal["max", "average"] = later(
+        "max"
+    )  # gradient matching needs average pools too: the gradient of a maximum jumps
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         if len(in_shape) != 3 or task.kind == "mask":
@@ -44,4 +48,4 @@ class LeNet(Model):
         ]
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        return [2, 1, 3] if protocol == "u_shape" else [2, 1, 3, 4]  # a u-shape's server needs a layer to train
+        return [2, 1, 3] if protocol == "u_shape" else [2, 1, 3, 4]  # in a u-shape the server needs a layer to train

@@ -1,7 +1,9 @@
-"""Fully connected layers with ReLU between them, for tables, flattened images and signals.
+"""MLP (Rumelhart et al. 1986): linear layers with ReLU between them, for records of any shape.
 
-Source: Rumelhart, Hinton and Williams, "Learning Representations by Back-Propagating Errors", Nature 1986; split after
-hidden layers in the label-inference literature. Cut k leaves the first k hidden layers at the client.
+For tables, flattened images and signals. Cut k leaves the first k hidden layers at the client; the literature on label
+inference splits such networks after hidden layers.
+
+Source: Rumelhart, Hinton and Williams, "Learning Representations by Back-Propagating Errors", Nature 1986.
 """
 
 from __future__ import annotations
@@ -23,16 +25,19 @@ Width = Annotated[int, Field(ge=1)]
 class MLP(Model):
     """Records of any shape, flattened, to K logits or values; at cut k z is (hidden[k - 1],)."""
 
-    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (256, 128)  # in a matrix [[256, 128]]: lists unfold
+    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (
+        256,
+        128,
+    )  # in a matrix [[256, 128]]: the outer list holds the values to try
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         if task.kind == "mask":
-            raise BadInput("model 'mlp': its answer has no positions for a mask; it takes classes or values")
+            raise BadInput("model 'mlp': its output has no positions for a mask; it takes classes or values")
         wide = [prod(in_shape), *self.hidden]
         layers = [nn.Sequential(nn.Linear(i, o), nn.ReLU()) for i, o in pairwise(wide)]
         layers[0].insert(0, nn.Flatten())
         return [*layers, nn.Linear(wide[-1], task.size)]
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        server = 1 if protocol == "u_shape" else 0  # it must have a layer to train
+        server = 1 if protocol == "u_shape" else 0  # in a u-shape the server needs a layer to train
         return list(range(1, len(self.hidden) + 1 - server))

@@ -1,12 +1,15 @@
-"""ResNet-18 of torchvision, [2, 2, 2, 2] blocks of two convolutions, cut after any of its children, counted from 0.
+"""ResNet-18 (He et al. 2016): torchvision's, can be cut after any of its children.
 
-Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1. Cut k leaves children 0..k at the
-client: 0 conv1, 1 bn1, 2 relu, 3 maxpool, 4-7 layer1-4, 8 avgpool; a u-shape's head is fc.
+It has [2, 2, 2, 2] blocks of two convolutions. Cut k, counted from 0, leaves children 0..k at the client: 0 conv1,
+1 bn1, 2 relu, 3 maxpool, 4-7 layer1-4, 8 avgpool. In a u-shape the head is fc.
+
+Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -18,13 +21,18 @@ from splitleak.models import _resnet as resnet
 class ResNet18(Model):
     """Images (channels, H, W) from 17x17 to K logits or values; at cut 3 z is (64, H / 4, W / 4)."""
 
-    weights: str | None = None  # a safetensors file to start from; public: who knows the architecture knows it too
+    weights: str | None = None  # a safetensors file to start from; an attacker who knows the architecture knows it too
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
-        return resnet.row("resnet18", in_shape, task, self.weights)
+        file = None if self.weights is None else self.path(self.weights)
+        return resnet.blocks("resnet18", in_shape, task, file)
 
     def cuts(self, protocol: Protocol) -> list[int]:
         return resnet.cuts(protocol)
+
+    def sources(self) -> list[Path]:
+        files = [] if self.weights is None else [self.path(self.weights)]
+        return [file for file in files if file.is_file()]  # `blocks` reports a missing one
 
     def split(self, in_shape: Shape, task: Task, cut: int, protocol: Protocol) -> Split:
         return super().split(in_shape, task, cut + 1, protocol)

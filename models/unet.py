@@ -1,8 +1,13 @@
-"""A U-Net cut across its levels: the client keeps the first k on the way down and the last k on the way up.
+"""U-Net (Ronneberger et al. 2015): the client keeps the outer levels, on the way down and up.
+
+Cut k leaves the first k levels on the way down and the last k on the way up at the client. The skips of the client's
+levels, and their gradients, stay at the client, so the only protocol is the u-shape: under `vanilla` they would have to
+be sent too.
 
 Source: Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
-section 2; here with batch norm, and padded so that a mask is as large as its image. The skips of the client's levels,
-and their gradients, stay at the client, so there is only the u-shape: under `vanilla` they would have to be sent too.
+section 2.
+Differs from the paper:
+- It has batch norm, and padding so that a mask is as large as its image.
 """
 
 from __future__ import annotations
@@ -22,18 +27,18 @@ from splitleak.contract import BadInput, Model, Protocol, Shape, Split, Task
 class UNet(Model):
     """Images (channels, H, W) to mask logits (1, H, W); at cut k z is (width 2^(k - 1), H / 2^k, W / 2^k)."""
 
-    levels: Annotated[int, Field(ge=2, le=8)] = 5  # published; the lowest is always the server's
-    width: Annotated[int, Field(ge=1)] = 64  # published: of the first level, doubled at each one down
+    levels: Annotated[int, Field(ge=2, le=8)] = 5  # published: 5; the lowest is always the server's
+    width: Annotated[int, Field(ge=1)] = 64  # channels of the first level, doubled at each level down; published: 64
 
     u_shaped = True
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
-        raise BadInput("model 'unet' is no row of blocks: its skips pass over the cut")
+        raise BadInput("model 'unet' is no row of blocks: its skips go around the cut")
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        own = min(2, self.levels - 1)  # the middle one of the published 1, 2, 3
+        default = min(2, self.levels - 1)  # the middle one of the published cuts 1, 2, 3
         legal = [] if protocol == "vanilla" else range(1, self.levels)
-        return sorted(legal, key=lambda cut: cut != own)
+        return sorted(legal, key=lambda cut: cut != default)
 
     def split(self, in_shape: Shape, task: Task, cut: int, protocol: Protocol) -> Split:
         if len(in_shape) != 3 or task.kind != "mask":
@@ -46,9 +51,9 @@ class UNet(Model):
         wide = [self.width * 2**level for level in range(self.levels)]
         down = [_twice(i, o) for i, o in zip([channels, *wide], wide, strict=False)]
         up = [_Up(wide[level]) for level in reversed(range(self.levels - 1))]
-        last, theirs = nn.Conv2d(self.width, task.size, 1), self.levels - 1 - cut
-        server = _Server(_Down(down[cut:-1]), down[-1], _Ascent(up[:theirs]))
-        return Split(_Down(down[:cut]), server, _Ascent(up[theirs:], last))
+        last, at_server = nn.Conv2d(self.width, task.size, 1), self.levels - 1 - cut
+        server = _Server(_Down(down[cut:-1]), down[-1], _Ascent(up[:at_server]))
+        return Split(_Down(down[:cut]), server, _Ascent(up[at_server:], last))
 
 
 def _twice(inputs: int, outputs: int) -> nn.Module:
@@ -59,7 +64,7 @@ def _twice(inputs: int, outputs: int) -> nn.Module:
 
 
 class _Up(nn.Module):
-    """One level up: twice the size, half the channels, beside them the skip, then the two convolutions."""
+    """One level up: twice the size, half the channels; the skip is concatenated; then two convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -72,7 +77,7 @@ class _Up(nn.Module):
 
 
 class _Down(nn.ModuleList):
-    """Levels on the way down: x -> (pooled, their skips); the client's bottom is one of these."""
+    """Levels on the way down: x -> (pooled, their skips); also used as the client's bottom."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         kept = []
@@ -83,7 +88,7 @@ class _Down(nn.ModuleList):
 
 
 class _Ascent(nn.Module):
-    """Levels on the way up, fed with the skips from the deepest on; with the last convolution the client's head."""
+    """Levels on the way up; each takes a skip, the deepest first. With the last convolution it is the client's head."""
 
     def __init__(self, levels: list[_Up], last: nn.Module | None = None) -> None:
         super().__init__()
@@ -97,7 +102,7 @@ class _Ascent(nn.Module):
 
 
 class _Server(nn.Module):
-    """z (B, *cut) -> features (B, *out): the levels below the cut, with skips of their own."""
+    """z (B, *cut) -> features (B, *out): the levels below the cut; their skips stay at the server."""
 
     def __init__(self, down: _Down, middle: nn.Module, up: _Ascent) -> None:
         super().__init__()

@@ -23,9 +23,12 @@ from splitleak.contract.plugin import Plugin
 from splitleak.datasets.reading.check import checked
 from splitleak.plan import plugins
 
+from .conftest import TOYS
+
 ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
 HERE = Path.cwd()
 TINY = {"name": "ecg_synthetic", "n": 500}
+GIVEN = {"sequential": {"of": f"{TOYS}/toy_net.py:make"}}  # parameters whose legal values no type can say
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
 FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
 PROTOCOLS = ("vanilla", "u_shape")
@@ -46,6 +49,7 @@ def least(field: dict[str, Any]) -> Any:
 
 def made(kind: plugins.Kind, name: str, **given: Any) -> Plugin:
     """With its defaults, and the least legal value where it has none."""
+    given = GIVEN.get(name, {}) | given
     schema = TypeAdapter(plugins.find(kind, name, HERE)).json_schema()
     needed = {key: least(schema["properties"][key]) for key in schema.get("required", [])}
     return plugins.make(kind, {"name": name} | needed | given, HERE)

@@ -14,7 +14,7 @@ from splitleak.attacks import fsha
 from splitleak.attacks.fsha import Spy
 from splitleak.contract import BadInput, Grant, Step, Task, View
 from splitleak.defenses.scrutinizer import separation
-from splitleak.defenses.splitguard import Guard, SplitGuard, alarm, score
+from splitleak.defenses.splitguard import LiveSplitGuard, SplitGuard, alarm, score
 from splitleak.report import detection
 from splitleak.score import channel
 from splitleak.score.attempt import Attempt
@@ -101,10 +101,10 @@ def test_fake_batches_carry_wrong_labels_and_do_not_move_the_client(
 ) -> None:
     scene = stage(**SIGNALS, defense=GUARD, train={"epochs": 1})
     made = victim.fresh(scene.case, scene.data)
-    live, split, inside = made.live, made.split, Guard.batch
-    assert isinstance(live, Guard)
+    live, split, inside = made.live, made.split, LiveSplitGuard.batch
+    assert isinstance(live, LiveSplitGuard)
     true: list[Tensor] = []
-    monkeypatch.setattr(Guard, "batch", lambda guard, x, y: (true.append(y), inside(guard, x, y))[1])
+    monkeypatch.setattr(LiveSplitGuard, "batch", lambda guard, x, y: (true.append(y), inside(guard, x, y))[1])
     fakes = []
     steps = training_of(made).steps(Grant.LABELS, set(), endless=True)
     step = next(steps)
@@ -121,7 +121,7 @@ def test_fake_batches_carry_wrong_labels_and_do_not_move_the_client(
 
 
 def test_every_wrong_class_is_as_likely(stage: Stage) -> None:
-    live = Guard(SplitGuard(p_fake=0.999, start=0), (4,), 0).train()
+    live = LiveSplitGuard(SplitGuard(p_fake=0.999, start=0), (4,), 0).train()
     y = torch.full((3000,), 1)
     counts = live.batch(y, y)[1].bincount(minlength=4)
     assert live.fake
@@ -141,7 +141,7 @@ def test_nothing_fake_in_release_queries_log_or_utility(attempt: Try) -> None:
     mostly = GUARD | {"p_fake": 0.9, "threshold": 1e-9}
     tried = attempt(look, "SMASHED|LABELS|STEPS", **SIGNALS, defense=mostly, train={"epochs": 10})
     live, targets = tried.victim.live, tried.scene.targets
-    assert isinstance(live, Guard)
+    assert isinstance(live, LiveSplitGuard)
     assert len(logged) == 40
     assert not live.training
     assert torch.equal(read["labels"], targets.y)
@@ -157,7 +157,7 @@ def test_a_null_channel_gets_no_fake_batches(attempt: Try) -> None:
     tried = attempt(lambda view: [None for _ in view.steps] and None, "STEPS", null=True, **SIGNALS, defense=GUARD)
     null = tried.victim.live
     assert isinstance(null, channel.NullChannel)
-    assert isinstance(null.live, Guard)
+    assert isinstance(null.live, LiveSplitGuard)
     assert not null.live.training
     assert null.live.batch(torch.rand(2, 3), torch.tensor([0, 1]))[1].tolist() == [0, 1]
 
@@ -165,7 +165,7 @@ def test_a_null_channel_gets_no_fake_batches(attempt: Try) -> None:
 def test_detectors_refuse_labels_that_are_no_classes() -> None:
     values = torch.rand(4, 2)
     with pytest.raises(BadInput, match="'splitguard': it needs labels of classes"):
-        Guard(SplitGuard(), (2,), 0).batch(values, values)
+        LiveSplitGuard(SplitGuard(), (2,), 0).batch(values, values)
     with pytest.raises(BadInput, match="'scrutinizer': it needs labels of classes"):
         separation(values, values)
 
@@ -244,9 +244,9 @@ def test_fsha_without_the_new_fields_answers_every_step(run: Run, monkeypatch: p
 def test_the_spy_knows_false_labels_and_leaves_them_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[tuple[bool, bool]] = []
     told: list[bool] = []
-    inside, sees = Guard.batch, Spy.sees_false_labels
+    inside, sees = LiveSplitGuard.batch, Spy.sees_false_labels
 
-    def batch(guard: Guard, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(guard: LiveSplitGuard, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         sent = inside(guard, x, y)
         told.append(guard.fake)
         return sent
@@ -256,7 +256,7 @@ def test_the_spy_knows_false_labels_and_leaves_them_alone(run: Run, monkeypatch:
         judged.append((told[-1], found))
         return found
 
-    monkeypatch.setattr(Guard, "batch", batch)
+    monkeypatch.setattr(LiveSplitGuard, "batch", batch)
     monkeypatch.setattr(fsha.Spy, "sees_false_labels", judge)
     replies = Replies(monkeypatch)
     spying = HIJACK | {"iterations": 200, "start": 60, "spy": True}

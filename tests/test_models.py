@@ -24,6 +24,7 @@ from splitleak.models.unet import UNet
 from splitleak.plan import matrix, plugins
 from splitleak.plan.case import Case
 from splitleak.plan.settings import Clients, Train
+from splitleak.train import provenance
 from splitleak.train.data import load_data
 from splitleak.train.loop import Training
 from splitleak.vision import torchvision
@@ -154,6 +155,19 @@ def test_weights_from_a_file_are_those_of_the_network_but_for_another_tasks_fc(t
         assert all(torch.equal(a, b) for a, b in zip(ours[:-2], given[:-2], strict=True))
         assert ours[-1].shape == (classes,)
         assert (classes == 7) is (ours[-2].shape == given[-2].shape and torch.equal(ours[-2], given[-2]))
+
+
+def test_a_weights_file_lies_in_the_folder_of_the_matrix_and_is_one_of_the_sources(tmp_path: Path) -> None:
+    model = plugins.make("model", {"name": "resnet18", "weights": "w.safetensors"}, tmp_path)
+    assert isinstance(model, ResNet18)
+    assert model.sources() == ResNet18().sources() == []
+    with pytest.raises(BadInput, match=rf"^model 'resnet18': weights '{tmp_path}/w\.safetensors': no such file$"):
+        made(model, 3, "vanilla", (3, 32, 32), CLASSES)
+    source = torchvision.models.resnet18(num_classes=3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    assert model.sources() == [tmp_path / "w.safetensors"]
+    split = made(model, 3, "vanilla", (3, 32, 32), CLASSES)
+    assert torch.equal(next(split.parameters()), source.conv1.weight)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,6 @@ def test_a_kept_one_of_other_records_or_source_is_not_taken(
     tmp_path: Path, trained: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, [1], **NETWORKS["lenet"])
-    monkeypatch.setattr(victim, "made_by", lambda cell, data, base: {"data": "others"})
+    monkeypatch.setattr(making, "made_by", lambda case, data: {"data": "others"})
     make(tmp_path, [2], **NETWORKS["lenet"])
     assert trained == [1, 2]

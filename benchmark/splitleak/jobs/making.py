@@ -10,7 +10,7 @@ from splitleak.plan.case import Case
 from splitleak.score import channel, utility
 from splitleak.store import Store, digest
 from splitleak.train import provenance
-from splitleak.train.checkpoint import Halfway
+from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.division import divide
 from splitleak.train.facts import Kept, Learned, VictimFacts
 from splitleak.train.fit import Fit
@@ -32,7 +32,7 @@ def make_victim(case: Case, data: Data, store: Store) -> None:
     """Train a victim and keep it. One that diverges is kept as such, since it would diverge again."""
     victim, key = fresh(case, data), case.cell.victim_key
     facts = VictimFacts(case.cell.victim(), made_by(case, data))
-    checkpoint = Halfway(store, key, facts.made_by)
+    checkpoint = Checkpoint(store, key, facts.made_by)
     try:
         known = learned_at_another_cut(case, victim, facts.made_by, store)
         facts.learned = known or _train(victim, checkpoint, facts)
@@ -42,7 +42,7 @@ def make_victim(case: Case, data: Data, store: Store) -> None:
     except SystemExit as error:  # raised by a plug-in, which must not end the run
         raise RuntimeError(f"SystemExit: {error}") from error
     Kept({} if facts.diverged else victim.tensors(), facts).write(store, key)
-    checkpoint.done()
+    checkpoint.delete()
 
 
 def made_by(case: Case, data: Data) -> Hashes:
@@ -50,7 +50,7 @@ def made_by(case: Case, data: Data) -> Hashes:
     return provenance.made_by(case, data, __file__)
 
 
-def _train(victim: Victim, checkpoint: Halfway, facts: VictimFacts) -> Learned:
+def _train(victim: Victim, checkpoint: Checkpoint, facts: VictimFacts) -> Learned:
     fit = Fit(victim, lambda now: utility.on_test(now)[1], checkpoint)
     learned = fit.run()
     if len(fit.parties) > 1:

@@ -1,52 +1,55 @@
-"""A training that is long enough to be killed: kept after an epoch every few minutes, taken up again bit for bit.
+"""A training that was killed goes on from its last checkpoint and ends with the same weights, bit for bit.
 
-Only where the live defence is its own frozen self: one with a state (a proxy, a detector, DP-SGD) starts over.
+A checkpoint is written after a whole epoch, every few minutes. It holds all weights, optimisers, orders of records and
+random states, and of the live defence both its tensors (if it is an nn.Module) and what its `state` returns.
 """
 
 from __future__ import annotations
 
-import random
 import time
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from splitleak.contract import BadInput, Hooks
+from splitleak.snapshot import load_optimizers, optimizer_tensors, random_state, set_random_state, with_prefix
 from splitleak.store import Store
 from splitleak.train.averaging import client_tensors
 from splitleak.train.loop import Training
 from splitleak.train.whole import WholeTraining
 
-EVERY = 120.0  # seconds between two savings: they cost about one
+EVERY = 120.0  # seconds between two checkpoints: writing one takes about one second
 
 
-class Halfway:
-    """Beside a victim's file another one, with all weights, optimisers and random states after a whole epoch."""
+class Checkpoint:
+    """A file beside the victim's, `<key>.checkpoint.safetensors`; it exists only while the training is unfinished."""
 
     def __init__(self, store: Store, key: str, made_by: dict[str, str]) -> None:
-        self.store, self.key, self.made_by = store, f"{key}.half", made_by
-        self.spent, self.saved = 0.0, time.monotonic()  # seconds of earlier runs; when the last was kept
+        self.store, self.key, self.made_by = store, f"{key}.checkpoint", made_by
+        self.spent, self.saved = 0.0, time.monotonic()  # seconds that earlier processes trained; time of the last save
 
-    def resume(self, running: Training | WholeTraining, curve: list[float]) -> None:
-        """Put a fresh training where the kept one stood; it stays fresh if there is none, or of another source."""
+    def restore(self, running: Training | WholeTraining, curve: list[float]) -> None:
+        """Put a fresh training where the checkpoint was written; without one of the same source it stays fresh."""
         kept = self.store.victim(self.key)
         if kept is None or kept[1]["made_by"] != self.made_by:
             return
         tensors, facts = kept
         _load(running, tensors)
+        load_live_state(running.live, tensors, facts["defense"])
         running.epochs_done, running.steps_done, running.losses = facts["epochs"], facts["steps"], facts["losses"]
         curve[:] = facts["curve"]
         self.spent = facts["seconds"]
         set_random_state(tensors, facts)
 
-    def keep(self, running: Training | WholeTraining, curve: list[float]) -> None:
-        """After an epoch, if the last time is long ago and another epoch is to come."""
+    def save_if_due(self, running: Training | WholeTraining, curve: list[float]) -> None:
+        """Write the checkpoint after an epoch, if the last one is `EVERY` seconds old and another epoch follows."""
         now = time.monotonic()
         if now - self.saved < EVERY or running.epochs_done == running.settings.epochs:
             return
         self.spent, self.saved = self.spent + now - self.saved, now
         random_tensors, random_facts = random_state()
+        live_tensors, live_facts = live_state(running.live)
         facts: dict[str, Any] = {
             "made_by": self.made_by,
             "epochs": running.epochs_done,
@@ -54,15 +57,17 @@ class Halfway:
             "losses": running.losses,
             "curve": curve,
             "seconds": self.spent,
+            "defense": live_facts,
         }
-        self.store.write_victim(self.key, _tensors(running) | random_tensors, facts | random_facts)
+        self.store.write_victim(self.key, _tensors(running) | live_tensors | random_tensors, facts | random_facts)
 
-    def done(self) -> None:
+    def delete(self) -> None:
+        """When the training has ended."""
         self.store.victim_path(self.key).unlink(missing_ok=True)
 
 
 def _tensors(running: Training | WholeTraining) -> dict[str, Tensor]:
-    """All that moves; the server's weights stand in every client's split, and once is enough."""
+    """All that training changes; the server's weights are part of every client's split and are kept once."""
     found = {f"split.{name}": t for name, t in running.split.state_dict().items()}
     for party in running.parties:
         found[f"party.{party.number}.order"] = party.order.get_state()
@@ -72,11 +77,11 @@ def _tensors(running: Training | WholeTraining) -> dict[str, Tensor]:
 
 
 def _load(running: Training | WholeTraining, tensors: dict[str, Tensor]) -> None:
-    running.split.load_state_dict(below(tensors, "split."))
+    running.split.load_state_dict(with_prefix(tensors, "split."))
     for party in running.parties:
-        mine = below(tensors, f"party.{party.number}.")
-        party.order.set_state(mine.pop("order"))
-        party.split.load_state_dict(mine, strict=False)  # the server's part is in it already
+        client = with_prefix(tensors, f"party.{party.number}.")
+        party.order.set_state(client.pop("order"))
+        party.split.load_state_dict(client, strict=False)  # the server's part is loaded already
     load_optimizers(_optimizers(running), tensors)
 
 
@@ -85,44 +90,28 @@ def _optimizers(running: Training | WholeTraining) -> list[torch.optim.Optimizer
     return list({id(o): o for party in running.parties for o in party.optimizers}.values())
 
 
-def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those whose names begin so, without that beginning."""
-    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+def live_state(live: Hooks) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that training changes in a live defence: tensors by names that begin with `defense.`, and plain values."""
+    module = live.state_dict() if isinstance(live, nn.Module) else {}
+    state = live.state()
+    plain = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    for name, value in plain.items():
+        if not _is_plain(value):
+            raise BadInput(f"defense '{type(live).__module__}': state() returns '{name}', a {type(value).__name__}; "
+                           f"it must be a tensor, a number, text, None or a list of these")  # fmt: skip
+    found = {f"defense.module.{name}": t for name, t in module.items()}
+    return found | {f"defense.state.{name}": t for name, t in state.items() if name not in plain}, plain
 
 
-def optimizer_tensors(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The state of these optimisers, by their place in the list."""
-    found: dict[str, Tensor] = {}
-    for i, optimizer in enumerate(optimizers):
-        for j, state in optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{i}.{j}.{name}": t for name, t in state.items() if isinstance(t, Tensor)}
-    return found
+def load_live_state(live: Hooks, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    """Give a fresh live defence of the same configuration what `live_state` returned; other tensors are ignored."""
+    if isinstance(live, nn.Module):
+        live.load_state_dict(with_prefix(tensors, "defense.module."))
+    live.load_state(with_prefix(tensors, "defense.state.") | plain)
 
 
-def load_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
-    """Put optimisers of the same parameters where `optimizer_tensors` found others."""
-    for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, t in below(tensors, f"optimizer.{i}.").items():
-            number, _, what = name.partition(".")
-            state.setdefault(int(number), {})[what] = t
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The random state of this process: torch's as tensors, numpy's and python's as plain values."""
-    tensors = {"random": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    kind, words, *rest = np.random.get_state()
-    return tensors, {"numpy": [kind, np.asarray(words).tolist(), *rest], "python": random.getstate()}
-
-
-def set_random_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Put this process where `random_state` found one."""
-    torch.set_rng_state(tensors["random"])
-    if "random.cuda" in tensors and torch.cuda.is_initialized():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    np.random.set_state(tuple(facts["numpy"]))
-    version, numbers, gauss = facts["python"]
-    random.setstate((version, tuple(numbers), gauss))
+def _is_plain(value: Any) -> bool:
+    """What JSON holds and gives back the same."""
+    if isinstance(value, list):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, float | int | str)

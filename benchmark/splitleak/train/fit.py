@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from splitleak.contract import Diverged, Grant
 from splitleak.plan.seeds import Stream
 from splitleak.train import collapse
-from splitleak.train.checkpoint import Halfway
+from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.facts import Learned
 from splitleak.train.loop import Training
 from splitleak.train.party import Party
@@ -30,7 +30,7 @@ class Fit:
 
     victim: Victim
     measure: Measure | None = None
-    checkpoint: Halfway | None = None
+    checkpoint: Checkpoint | None = None
     curve: list[float] = field(default_factory=list)
     parties: list[Party] = field(default_factory=list)
 
@@ -81,13 +81,13 @@ class Fit:
 
     def _resume(self, running: Training | WholeTraining) -> None:
         if self.checkpoint:
-            self.checkpoint.resume(running, self.curve)
+            self.checkpoint.restore(running, self.curve)
 
     def _after_epoch(self, running: Training | WholeTraining) -> Callable[[], None] | None:
         """What happens after each epoch; None if nothing does, since it would gather the clients' weights."""
         wanted = [self._note] if self.victim.recipe.train.curve else []
         if self.checkpoint:
-            wanted.append(partial(self.checkpoint.keep, running, self.curve))
+            wanted.append(partial(self.checkpoint.save_if_due, running, self.curve))
         if not wanted:
             return None
 

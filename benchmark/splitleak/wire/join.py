@@ -13,9 +13,9 @@ from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.seeds import Stream
 from splitleak.score import channel, utility
+from splitleak.snapshot import set_random_state
 from splitleak.store import fingerprint
 from splitleak.train import fit, provenance
-from splitleak.train.checkpoint import set_random_state
 from splitleak.train.victim import fresh
 from splitleak.wire import settle
 from splitleak.wire.agree import hello

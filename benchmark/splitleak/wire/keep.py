@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract.errors import BadInput
+from splitleak.snapshot import random_state
 from splitleak.store import Store, write_json
-from splitleak.train.checkpoint import random_state
 from splitleak.wire.line import Line
 
 LAST = 2  # epochs: an end is never more than one ahead of another

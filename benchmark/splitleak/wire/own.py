@@ -13,8 +13,8 @@ from splitleak.contract import Data
 from splitleak.contract.errors import BadInput
 from splitleak.plan.case import Case
 from splitleak.score import utility
+from splitleak.snapshot import load_optimizers, optimizer_tensors, with_prefix
 from splitleak.train.averaging import client_tensors, mean_of
-from splitleak.train.checkpoint import below, load_optimizers, optimizer_tensors
 from splitleak.train.data import load_data
 from splitleak.train.division import divide
 from splitleak.train.ends import ClientEnd
@@ -72,7 +72,7 @@ class Own:
         return self.learned() | optimizer_tensors(self.party.optimizers) | {"order": self.party.order.get_state()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        self.take_over(below(tensors, "split."))
+        self.take_over(with_prefix(tensors, "split."))
         load_optimizers(self.party.optimizers, tensors)
         self.party.order.set_state(tensors["order"])
 

@@ -12,8 +12,8 @@ from splitleak.contract.errors import BadInput, Detected, Diverged
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.seeds import Stream
+from splitleak.snapshot import set_random_state
 from splitleak.store import fingerprint
-from splitleak.train.checkpoint import set_random_state
 from splitleak.wire import settle
 from splitleak.wire.agree import Hello, code, difference
 from splitleak.wire.door import Door, Seat

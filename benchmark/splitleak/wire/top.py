@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from splitleak.contract import Detected
 from splitleak.contract.nouns import Form
 from splitleak.plan.case import Case
+from splitleak.snapshot import load_optimizers, optimizer_tensors, with_prefix
 from splitleak.train import victim
-from splitleak.train.checkpoint import below, load_optimizers, optimizer_tensors
 from splitleak.train.ends import ServerEnd
 from splitleak.train.party import batched
 from splitleak.train.step import finite, make_optimizer, set_rate
@@ -56,9 +56,9 @@ class Top:
         return self.learned() | optimizer_tensors(self.optimizers) | handed
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        self.network.load_state_dict(below(tensors, "split.top."))
+        self.network.load_state_dict(with_prefix(tensors, "split.top."))
         load_optimizers(self.optimizers, tensors)
-        self.handed = below(tensors, "handed.")
+        self.handed = with_prefix(tensors, "handed.")
 
     def epoch(self, story: Story) -> None:
         """All batches of an epoch, each at its turn; the mean loss is noted where the labels come up."""
