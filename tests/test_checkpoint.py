@@ -14,9 +14,12 @@ from splitleak.contract import BadInput, Data, Defense, Hooks
 from splitleak.plan import matrix, plugins
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
+from splitleak.score import utility
 from splitleak.store import Store
 from splitleak.train import checkpoint, victim
 from splitleak.train.data import load_data
+from splitleak.train.facts import Learned
+from splitleak.train.fit import Fit
 
 from .conftest import TOYS, toy_matrix
 
@@ -53,14 +56,15 @@ class Lab:
     def __init__(self, folder: Path, **given: Any) -> None:
         given["train"] = {"epochs": 4, "curve": True} | given.get("train", {})
         self.cell = matrix.read(toy_matrix(**given), TOYS).cells[0]
+        self.case = Case.of(self.cell, TOYS)
         assert self.cell.skip is None, self.cell.skip
         self.store, self.data = Store(folder), data_of(self.cell)
         self.made_by = {"data": "these"}
 
-    def train(self, ends_after: int | None = None) -> tuple[victim.Victim, dict[str, Any], int]:
+    def train(self, ends_after: int | None = None) -> tuple[victim.Victim, Learned, int]:
         """The victim, its facts, and how many epochs were really trained."""
         fresh, kept = self.fresh(), Watched(self, ends_after)
-        return fresh, victim.train(fresh, kept), kept.epochs
+        return fresh, Fit(fresh, lambda now: utility.on_test(now)[1], kept).run(), kept.epochs
 
     def fresh(self) -> victim.Victim:
         return victim.fresh(self.case, self.data)
@@ -102,7 +106,7 @@ def test_goes_on_from_the_last_checkpoint_bit_for_bit(tmp_path: Path, at_once: N
     assert epochs == 1
     assert made.fingerprint() == whole.fingerprint()
     for name in ("steps", "loss_curve", "utility_curve"):
-        assert again[name] == facts[name], name
+        assert getattr(again, name) == getattr(facts, name), name
 
 
 def test_without_the_random_state_noise_would_not_be_the_same(
@@ -180,7 +184,7 @@ class Beats(Lab):
     def outcome(self, ends_after: int | None = None) -> tuple[str, Any, int]:
         """The weights' fingerprint, what the live defence holds, and the steps."""
         trained, facts, _ = self.train(ends_after)
-        return trained.fingerprint(), held(trained.live), facts["steps"]
+        return trained.fingerprint(), held(trained.live), facts.steps
 
 
 def held(thing: Any) -> Any:

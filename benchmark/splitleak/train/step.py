@@ -28,7 +28,7 @@ def whole_step(
 
 def finite(loss: Tensor | float, where: str) -> float:
     """The loss as a number, or Diverged."""
-    value = float(loss)
+    value = loss.item() if isinstance(loss, Tensor) else loss
     if not math.isfinite(value):
         raise Diverged(f"the training loss is no number any more, {where}")
     return value
