@@ -13,7 +13,7 @@ from torch import Tensor
 
 from splitleak.contract import Task
 from splitleak.contract.errors import BadGuess, BadInput, Diverged
-from splitleak.score import metrics
+from splitleak.score import metrics, per_target, task_metrics, uncertainty
 
 UNIT = (0.0, 1.0)
 
@@ -258,14 +258,14 @@ def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
     guess, truth = normal(80).mul(2).round(), (records(80) > 0.7).long()  # many ties
     yes, no = guess[truth == 1], guess[truth == 0]
     pairs = (yes[:, None] > no).double() + (yes[:, None] == no).double() / 2
-    assert metrics.auc(guess, truth) == pytest.approx(float(pairs.mean()))
-    assert float(metrics.placements(guess, truth).mine.mean()) == pytest.approx(float(pairs.mean()))
+    assert per_target.auc(guess, truth) == pytest.approx(float(pairs.mean()))
+    assert float(per_target.placements(guess, truth).mine.mean()) == pytest.approx(float(pairs.mean()))
 
 
 def test_tpr_at_one_percent_lets_one_in_a_hundred_through_and_no_tie_with_the_next() -> None:
     truth = torch.tensor([0] * 100 + [1] * 4)
     no = torch.arange(100.0)  # 99 passes, 98 does not
-    assert metrics.tpr_at_fpr(torch.cat([no, torch.tensor([98.5, 98.0, 200.0, 0.0])]), truth, 0.01) == 0.5
+    assert per_target.tpr_at_fpr(torch.cat([no, torch.tensor([98.5, 98.0, 200.0, 0.0])]), truth, 0.01) == 0.5
     assert metrics.scores(torch.zeros(104), truth)["tpr_at_1fpr"] == 0
 
 
@@ -281,10 +281,10 @@ def test_membership_needs_both_kinds_and_finite_scores() -> None:
 
 def test_per_target_numbers_have_the_metrics_own_advantage() -> None:
     guess, truth = normal(40), (records(40) > 0.4).long()
-    per = metrics.placements(guess, truth)
+    per = per_target.placements(guess, truth)
     assert per.advantage() == pytest.approx(metrics.scores(guess, truth)["advantage"])
     three, labels = normal(40, 3), torch.arange(40) % 3
-    assert metrics.hits(three, labels, 0).advantage() == metrics.classes(three, labels, 0)["advantage"]
+    assert per_target.hits(three, labels, 0).advantage() == metrics.classes(three, labels, 0)["advantage"]
 
 
 @pytest.mark.parametrize("kind", ["errors", "hits", "placements"])
@@ -293,47 +293,49 @@ def test_the_bootstrap_interval_covers_the_truth_about_nineteen_times_in_twenty(
     for seed in range(100):
         if kind == "errors":  # x = n(0, 1), guessed with error of variance 0.5, floor 0: advantage 0.5
             x = normal(n, 4, seed=seed)
-            per, real = metrics.errors(x + 0.5**0.5 * normal(n, 4, seed=seed + 999), x, torch.zeros(4)), 0.5
+            per, real = per_target.errors(x + 0.5**0.5 * normal(n, 4, seed=seed + 999), x, torch.zeros(4)), 0.5
         elif kind == "hits":  # half of the labels are 0, 80 % are right: (0.8 - 0.5) / 0.5
             labels = torch.from_numpy(generator.integers(2, size=n))
             right = torch.from_numpy(generator.random(n) < 0.8)
-            per, real = metrics.hits(torch.eye(2)[torch.where(right, labels, 1 - labels)], labels, 0), 0.6
+            per, real = per_target.hits(torch.eye(2)[torch.where(right, labels, 1 - labels)], labels, 0), 0.6
         else:  # one standard deviation apart: AUC = Phi(1 / sqrt 2) = 0.7602
             labels = torch.arange(n) % 2
-            per, real = metrics.placements(normal(n, seed=seed) + labels, labels), 0.5205
-        covered += abs(per.advantage() - real) <= metrics.bootstrap_ci(per, generator, 300)
+            per, real = per_target.placements(normal(n, seed=seed) + labels, labels), 0.5205
+        covered += abs(per.advantage() - real) <= uncertainty.bootstrap_ci(per, generator, 300)
     assert 88 <= covered <= 100
 
 
 def test_the_bootstrap_of_a_thousand_targets_is_quick_and_narrows_with_their_number() -> None:
-    small, large = (metrics.errors(normal(n, 4), normal(n, 4, seed=1), torch.zeros(4)) for n in (100, 1000))
+    small, large = (per_target.errors(normal(n, 4), normal(n, 4, seed=1), torch.zeros(4)) for n in (100, 1000))
     began = time.process_time()
-    narrow = metrics.bootstrap_ci(large, np.random.default_rng(0))
+    narrow = uncertainty.bootstrap_ci(large, np.random.default_rng(0))
     assert time.process_time() - began < 0.25  # 20 ms on a quiet machine
-    assert narrow < 0.5 * metrics.bootstrap_ci(small, np.random.default_rng(0))
+    assert narrow < 0.5 * uncertainty.bootstrap_ci(small, np.random.default_rng(0))
 
 
 def test_the_bootstrap_leaves_out_resamples_without_an_advantage() -> None:
     labels = torch.tensor([0, 0, 1])  # 8 of 27 resamples are all 0
-    assert np.isfinite(metrics.bootstrap_ci(metrics.hits(torch.eye(2)[labels], labels, 0), np.random.default_rng(0)))
+    assert np.isfinite(
+        uncertainty.bootstrap_ci(per_target.hits(torch.eye(2)[labels], labels, 0), np.random.default_rng(0))
+    )
     with pytest.raises(BadInput, match="at least 2"):
-        metrics.bootstrap_ci(metrics.hits(torch.eye(2)[:1], labels[:1], 1), np.random.default_rng(0))
+        uncertainty.bootstrap_ci(per_target.hits(torch.eye(2)[:1], labels[:1], 1), np.random.default_rng(0))
 
 
 def test_permutation_p_is_uniform_without_a_signal_and_small_with_one() -> None:
     generator, labels = np.random.default_rng(0), torch.arange(60) % 2
-    null = [metrics.permutation_p(metrics.auc, normal(60, seed=s), labels, generator, 99) for s in range(100)]
+    null = [uncertainty.permutation_p(per_target.auc, normal(60, seed=s), labels, generator, 99) for s in range(100)]
     assert 0.4 < np.mean(null) < 0.6
     assert np.mean(np.array(null) <= 0.05) <= 0.12
-    assert metrics.permutation_p(metrics.auc, normal(60) + 3 * labels, labels, generator, 199) == 1 / 200
-    assert metrics.permutation_p(metrics.auc, torch.zeros(60), labels, generator, 99) == 1
+    assert uncertainty.permutation_p(per_target.auc, normal(60) + 3 * labels, labels, generator, 199) == 1 / 200
+    assert uncertainty.permutation_p(per_target.auc, torch.zeros(60), labels, generator, 99) == 1
 
 
 def test_permutation_p_of_a_score_that_ignores_the_pairing_is_one() -> None:
     def sum_of_both(guess: Tensor, truth: Tensor) -> float:  # its last digit depends on the order
         return float((guess.double() / 1000 + truth.double() / 3).mean())
 
-    assert metrics.permutation_p(sum_of_both, normal(300), normal(300, seed=1), np.random.default_rng(0), 99) == 1
+    assert uncertainty.permutation_p(sum_of_both, normal(300), normal(300, seed=1), np.random.default_rng(0), 99) == 1
 
 
 # utility
@@ -341,14 +343,16 @@ def test_permutation_p_of_a_score_that_ignores_the_pairing_is_one() -> None:
 
 def test_utility_is_higher_for_better_in_every_task() -> None:
     y = torch.tensor([0, 1, 1, 0])
-    assert metrics.utility(torch.eye(2)[[0, 1, 0, 0]], y, Task("classes", 2)) == ("accuracy", 0.75)
+    assert task_metrics.utility(torch.eye(2)[[0, 1, 0, 0]], y, Task("classes", 2)) == ("accuracy", 0.75)
     mask = (records(4, 1, 8, 8) > 0.5).float()
-    assert metrics.utility(20 * mask - 10, mask, Task("mask", 1)) == ("iou", 1)
+    assert task_metrics.utility(20 * mask - 10, mask, Task("mask", 1)) == ("iou", 1)
     values = normal(50, 2)
-    assert metrics.utility(values, values, Task("value", 2)) == ("r2", 1)
-    assert metrics.utility(values.mean(0).expand_as(values), values, Task("value", 2))[1] == pytest.approx(0, abs=1e-6)
+    assert task_metrics.utility(values, values, Task("value", 2)) == ("r2", 1)
+    assert task_metrics.utility(values.mean(0).expand_as(values), values, Task("value", 2))[1] == pytest.approx(
+        0, abs=1e-6
+    )
     with pytest.raises(Diverged):
-        metrics.utility(torch.full((4, 2), float("nan")), y, Task("classes", 2))
+        task_metrics.utility(torch.full((4, 2), float("nan")), y, Task("classes", 2))
 
 
 @pytest.mark.parametrize("k", [2, 3, 10])
@@ -360,8 +364,8 @@ def test_other_measures_of_classes_are_scikit_learns(k: int) -> None:
         torch.from_numpy(np.random.default_rng(1).choice(k, 300, p=np.arange(1, k + 1) / sum(range(k + 1)))),
     )
     scores[torch.arange(300), y] += 1
-    got, told = metrics.utility_also(scores, y, Task("classes", k)), scores.double().softmax(1).numpy()
-    assert metrics.utility(scores, y, Task("classes", k))[1] == pytest.approx(sk.accuracy_score(y, told.argmax(1)))
+    got, told = task_metrics.utility_also(scores, y, Task("classes", k)), scores.double().softmax(1).numpy()
+    assert task_metrics.utility(scores, y, Task("classes", k))[1] == pytest.approx(sk.accuracy_score(y, told.argmax(1)))
     assert got["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, told.argmax(1)))
     if k == 2:
         assert got["auc"] == pytest.approx(sk.roc_auc_score(y, told[:, 1]))
@@ -371,15 +375,15 @@ def test_other_measures_of_classes_are_scikit_learns(k: int) -> None:
 
 def test_where_a_class_does_not_occur_there_is_no_auc_and_recall_is_of_those_that_do() -> None:
     scores, y = torch.eye(3)[[0, 1, 1, 1]], torch.tensor([0, 0, 1, 1])
-    assert metrics.utility_also(scores, y, Task("classes", 3)) == {"balanced_accuracy": 0.75}
-    assert metrics.utility_also(scores[:, :2], y * 0, Task("classes", 2)).keys() == {"balanced_accuracy"}
+    assert task_metrics.utility_also(scores, y, Task("classes", 3)) == {"balanced_accuracy": 0.75}
+    assert task_metrics.utility_also(scores[:, :2], y * 0, Task("classes", 2)).keys() == {"balanced_accuracy"}
 
 
 def test_a_majority_answer_has_the_balanced_accuracy_and_auc_of_a_coin() -> None:
     y = torch.tensor([0] * 90 + [1] * 10)
     constant = torch.tensor([[1.0, 0.0]]).expand(100, 2)
-    assert metrics.utility(constant, y, Task("classes", 2))[1] == 0.9
-    assert metrics.utility_also(constant, y, Task("classes", 2)) == {"balanced_accuracy": 0.5, "auc": 0.5}
+    assert task_metrics.utility(constant, y, Task("classes", 2))[1] == 0.9
+    assert task_metrics.utility_also(constant, y, Task("classes", 2)) == {"balanced_accuracy": 0.5, "auc": 0.5}
 
 
 def test_measures_of_masks_are_scikit_learns_on_probabilities_cut_at_a_half() -> None:
@@ -388,21 +392,24 @@ def test_measures_of_masks_are_scikit_learns_on_probabilities_cut_at_a_half() ->
     logits, y = normal(12, 1, 8, 8), (records(12, 1, 8, 8) > 0.4).float()
     logits[0], y[0] = -1, 0  # empty and found empty
     said, true = (logits.sigmoid() > 0.5).flatten(1).numpy(), y.flatten(1).bool().numpy()
-    got = metrics.utility_also(logits, y, Task("mask", 1))
+    got = task_metrics.utility_also(logits, y, Task("mask", 1))
     each = [
         [f(t, s, zero_division=1.0) for t, s in zip(true, said, strict=True)] for f in (sk.jaccard_score, sk.f1_score)
     ]
-    assert metrics.utility(logits, y, Task("mask", 1)) == ("iou", pytest.approx(np.mean(each[0])))
+    assert task_metrics.utility(logits, y, Task("mask", 1)) == ("iou", pytest.approx(np.mean(each[0])))
     assert got == pytest.approx({"dice": np.mean(each[1]), "pixel_accuracy": (said == true).mean()})
     between = torch.full((1, 1, 2, 2), 0.3)  # a probability of .57: in, although the logit is below a half
-    assert metrics.utility_also(between, torch.ones(1, 1, 2, 2), Task("mask", 1)) == {"dice": 1, "pixel_accuracy": 1}
+    assert task_metrics.utility_also(between, torch.ones(1, 1, 2, 2), Task("mask", 1)) == {
+        "dice": 1,
+        "pixel_accuracy": 1,
+    }
 
 
 def test_other_measures_of_values_are_scikit_learns() -> None:
     from sklearn import metrics as sk
 
     guess, y = normal(40, 3), normal(40, 3, seed=1)
-    got = metrics.utility_also(guess, y, Task("value", 3))
+    got = task_metrics.utility_also(guess, y, Task("value", 3))
     wanted = {"mse": sk.mean_squared_error(y, guess), "mae": sk.mean_absolute_error(y, guess)}
     assert got == pytest.approx(wanted, rel=1e-6)
 
@@ -430,7 +437,7 @@ def test_the_constant_mask_is_no_worse_than_any_other_cut_of_the_mean_and_beats_
     best = Task("mask", 1).constant(masks)
 
     def fits(mask: torch.Tensor) -> float:
-        return float(metrics.overlaps(mask.double().expand_as(masks), masks, best).mine.mean())
+        return float(per_target.overlaps(mask.double().expand_as(masks), masks, best).mine.mean())
 
     assert set(best.unique().tolist()) <= {0.0, 1.0}
     assert fits(best) >= max(fits(masks.mean(0) > level / 20) for level in range(1, 20))

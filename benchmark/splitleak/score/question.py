@@ -11,9 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from splitleak.contract import BadGuess, Goal, Records, Task
-from splitleak.score import metrics
+from splitleak.score import metrics, per_target, uncertainty
 from splitleak.score.floor import Floor
-from splitleak.score.metrics import PerTarget
+from splitleak.score.per_target import PerTarget
 
 NULL_LIMIT, NULL_P = 0.02, 0.001  # the null channel leaks above this advantage, or below this permutation p
 
@@ -93,16 +93,16 @@ class Question:
     def per_target(self, guess: Tensor) -> PerTarget:
         guess, truth, label = guess[self.counted], self.truth[self.counted], self.floor.label
         if self.goal is Goal.INPUTS:
-            return metrics.errors(guess, truth, self.floor.inputs[self.counted])
+            return per_target.errors(guess, truth, self.floor.inputs[self.counted])
         if self.goal is not Goal.LABELS:
-            return metrics.placements(guess, truth)
+            return per_target.placements(guess, truth)
         if isinstance(label, int):
-            return metrics.hits(guess, truth, label)
-        kind = metrics.overlaps if self.task.kind == "mask" else metrics.errors
+            return per_target.hits(guess, truth, label)
+        kind = per_target.overlaps if self.task.kind == "mask" else per_target.errors
         return kind(guess, truth, label)
 
     def ci95(self, guess: Tensor, seed: int) -> float:
-        return metrics.bootstrap_ci(self.per_target(guess), np.random.default_rng(seed))
+        return uncertainty.bootstrap_ci(self.per_target(guess), np.random.default_rng(seed))
 
     def null_leaks(self, guess: Tensor, advantage: float, seed: int) -> tuple[bool, float | None]:
         """Whether a guess made on the null channel fits the truth, and the p of a permutation test or None."""
@@ -110,19 +110,19 @@ class Question:
             return advantage > NULL_LIMIT, None
         draws = 999 if self.task.kind == "classes" else 199
         rng = np.random.default_rng(seed)
-        p = metrics.permutation_p(self._fit, guess[self.counted], self.truth[self.counted], rng, draws)
+        p = uncertainty.permutation_p(self._fit, guess[self.counted], self.truth[self.counted], rng, draws)
         return p < max(NULL_P, 1.5 / (draws + 1)), p
 
     def _fit(self, guess: Tensor, truth: Tensor) -> float:
         """How well guesses fit their truths, higher is better; the permutation test compares this."""
         label = self.floor.label
         if self.goal is not Goal.LABELS:
-            return metrics.auc(guess, truth)
+            return per_target.auc(guess, truth)
         if isinstance(label, int):
-            return float(metrics.hits(guess, truth, label).mine.mean())
+            return float(per_target.hits(guess, truth, label).mine.mean())
         if self.task.kind == "mask":
-            return float(metrics.overlaps(guess, truth, label).mine.mean())
-        return -float(metrics.errors(guess, truth, label).mine.mean())
+            return float(per_target.overlaps(guess, truth, label).mine.mean())
+        return -float(per_target.errors(guess, truth, label).mine.mean())
 
     def _shape(self) -> tuple[int, ...]:
         n = len(self.targets)

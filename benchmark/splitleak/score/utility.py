@@ -11,7 +11,7 @@ from torch import Tensor
 from splitleak.contract import BadInput, Records, Split, Task
 from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients
-from splitleak.score import metrics
+from splitleak.score import task_metrics
 from splitleak.score.channel import filled
 from splitleak.train.division import divide
 from splitleak.train.party import Party
@@ -32,15 +32,15 @@ def predict(victim: Victim, split: Split, x: Tensor) -> Tensor:
 def on_test(victim: Victim) -> tuple[str, float]:
     """Accuracy, or what the task has, on the test part."""
     test = victim.data.test
-    return metrics.utility(predict(victim, victim.split, test.x), test.y, victim.data.task)
+    return task_metrics.utility(predict(victim, victim.split, test.x), test.y, victim.data.task)
 
 
 def facts(victim: Victim) -> dict[str, Any]:
     """The utility for the record, with the other measures of the task, all from one prediction."""
     test, task = victim.data.test, victim.data.task
     prediction = predict(victim, victim.split, test.x)
-    name, value = metrics.utility(prediction, test.y, task)
-    also = metrics.utility_also(prediction, test.y, task)
+    name, value = task_metrics.utility(prediction, test.y, task)
+    also = task_metrics.utility_also(prediction, test.y, task)
     return {"utility_metric": name, "utility": value, "utility_also": also}
 
 
@@ -59,7 +59,7 @@ def by_client(victim: Victim, parties: list[Party]) -> list[dict[str, Any]]:
         if share is not None:
             prediction = predict(victim, party.split, share.x)
             try:
-                value = metrics.utility(prediction, share.y, victim.data.task)[1]
+                value = task_metrics.utility(prediction, share.y, victim.data.task)[1]
             except BadInput:  # all values of the share are equal
                 value = None
         results.append({"utility": value, "n": 0 if share is None else len(share), "records": len(party.records)})
@@ -84,4 +84,4 @@ def floor(victim: Victim) -> float:
         constant = torch.nn.functional.one_hot(constant, task.size).float()
     elif task.kind == "mask":
         constant = constant - 0.5  # as a logit: above 0 is inside
-    return metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]
+    return task_metrics.utility(constant.expand(len(test), *constant.shape), test.y, task)[1]

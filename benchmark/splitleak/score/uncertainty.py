@@ -1,0 +1,48 @@
+"""How sure a score is: bootstrap intervals over targets, and permutation tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splitleak.contract import BadGuess, BadInput
+from splitleak.score.per_target import NOTHING, PerTarget
+from splitleak.score.similarity import plain
+
+
+def bootstrap_ci(per: PerTarget, generator: np.random.Generator, resamples: int = 1000) -> float:
+    """Half-width of the 95 % percentile interval of the advantage, when the N targets are drawn again.
+
+    Resamples in which the floor is perfect have no advantage and are left out.
+    """
+    n = len(per.mine)
+    if n < 2:
+        raise BadInput("a bootstrap interval needs at least 2 targets")
+    index = generator.integers(n, size=(resamples, n), dtype=np.int32)
+    mine = per.mine.numpy()[index].mean(1)
+    floor = per.floor.numpy()[index].mean(1)
+    good = floor != per.best
+    if not good.any():
+        raise BadInput(NOTHING)
+    low, high = np.quantile(1 - (per.best - mine[good]) / (per.best - floor[good]), (0.025, 0.975))
+    return float(high - low) / 2
+
+
+def permutation_p(
+    score: Callable[[Tensor, Tensor], float],
+    guess: Tensor,
+    truth: Tensor,
+    generator: np.random.Generator,
+    n: int = 999,
+) -> float:
+    """How often guesses dealt to other targets score as high: (1 + count) / (1 + n); small: they fit their own."""
+    guess, truth = plain(guess), plain(truth)
+    real = float(score(guess, truth)) - 1e-12  # sums in another order differ in the last digit
+    if not math.isfinite(real):
+        raise BadGuess("the score is not a finite number")
+    deals = (torch.from_numpy(generator.permutation(len(truth))) for _ in range(n))
+    return (1 + sum(float(score(guess, truth[deal])) >= real for deal in deals)) / (1 + n)
