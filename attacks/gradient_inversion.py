@@ -105,8 +105,8 @@ def labels(model: nn.Module, view: View, update: Update, n: int) -> tuple[Tensor
 
     Classes come from the bias of the last layer. Its gradient is negative for the classes of the batch, and lower the
     more records a class has. The class with the lowest gradient is assigned to one record, and one record's share is
-    taken from its gradient; this repeats until every record has a class. Shares are relative, so clipping an update
-    does not protect the labels.
+    taken from its gradient; this repeats until every record has a class. Shares are relative, so a clipped update
+    reveals the same labels.
     """
     if view.task.kind != "classes":
         output = functional_call(model, update.before, (torch.zeros(2, *view.in_shape),))[:1]

@@ -3,8 +3,9 @@
 The upper bound: no real attacker has what it uses, which is other private records (PAIRS), any number of queries
 (QUERY) and the client's weights. z (N, *cut) -> guess (N, *in).
 1. The decoder of `inverse_network` learns from private records and, where there are any, auxiliary ones. Each batch is
-   a new query and a multiple of the victim's batch size, so that the defence's noise has its right scale (expectation
-   over transformation; the mean of the records that fit z is the best guess).
+   a new query (replies for images are used a few times) and a multiple of the victim's batch size, so that the
+   defence's noise has its right scale (expectation over transformation; the mean of the records that fit z is the
+   best guess).
 2. Descent on ||f(x) - z||^2 from that guess gives a second guess, which is sharper where nothing was added to z.
 Held-out private records choose between the two guesses, and choose the decoder's checkpoint; no target is among them.
 

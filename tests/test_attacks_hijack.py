@@ -33,8 +33,8 @@ def guess(scene: Scene, null: bool = False) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hijacked_client_leaks_what_noise_does_not(stage: Stage, name: str) -> None:
-    attack = {"name": name, "iterations": 1000, "pilot": 500, "width": 16, "curve": 1000}
-    scene = stage(attack=attack, **FLAT, evaluate={"targets": 100})
+    attack = {"name": name, "iterations": 800, "pilot": 400, "width": 16, "curve": 1000}
+    scene = stage(attack=attack, dataset={"name": "toy_signals", "n": 256}, model="ecg_cnn", evaluate={"targets": 60})
     assert scene.question.score(guess(scene))["advantage"] > 0.5
     assert scene.question.score(guess(scene, null=True))["advantage"] <= 0.02
 
