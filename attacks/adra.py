@@ -1,14 +1,19 @@
-"""Against a frozen client a decoder of transposed convolutions learns, by absolute error, to undo what is sent.
+"""ADRA (split-learning study, 2023): train a transposed-convolution decoder on queried pairs.
 
-'Adversarial' as in its paper: the decoder is the adversary, there is no critic. A 1x1 convolution to 32 channels,
-then one transposed convolution of stride 2 a doubling, scaled to the cut (published: 512 channels at a 32nd of the
-size, four and the last). z (N, *cut) -> guess (N, *in), clamped to in_range. Between shapes of another rank a dense
-layer stands in front; flat records have dense layers alone.
+The client is frozen. A decoder learns, by absolute error, to undo what the client sends for auxiliary records; each
+query passes through the client and its defence. The decoder is a 1x1 convolution to 32 channels, then one transposed
+convolution of stride 2 for each doubling of the size, scaled to the cut (published: 512 channels at a 32nd of the
+size, four transposed convolutions and a last one). Between shapes of different rank a dense layer comes first; flat
+records have dense layers alone. z (N, *cut) -> guess (N, *in), clamped to in_range.
+"Adversarial" in the paper means that the decoder is the adversary; there is no critic.
 
-After the split-learning study on retinal photographs and chest X-rays (2023; ResNet-34, U-Net). Its code trained the
-decoder on private images and showed it on the same ones, with the client in train mode, so that batch statistics
-leaked between images. Here it is trained on auxiliary images, asked through the client and its defence, and shown on
-targets that it never saw; the client is in eval mode and does not move.
+Source: after the split-learning study on retinal photographs and chest X-rays (2023; ResNet-34, U-Net).
+
+Differs from the paper:
+- Its code trained the decoder on private images and showed it on the same images. Here it learns from auxiliary images
+  and is shown on targets that it never saw.
+- Its client was in train mode, so that batch statistics leaked between images. Here the client is in eval mode and
+  does not change.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak.contract import Attack, Goal, Grant, Shape, View
-from splitleak.pieces import decode, lessons
+from splitleak.pieces import decode, query_batches
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,10 @@ class ADRA(Attack):
         aux, (low, high) = view.aux, view.in_range
         decoder = network(view.cut_shape, view.in_shape, self.width).to(aux.device)
         optimizer = torch.optim.SGD(decoder.parameters(), self.lr, self.momentum)
-        asked = lessons(view, aux, self.batch)
+        batches = query_batches(view, aux, self.batch)
         for _ in range(self.epochs * ceil(len(aux) / self.batch)):
-            z, i = next(asked)
-            loss = F.l1_loss(decoder(z), aux[i])
+            z, rows = next(batches)
+            loss = F.l1_loss(decoder(z), aux[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -50,34 +55,34 @@ class ADRA(Attack):
 
 
 def network(cut: Shape, record: Shape, width: int) -> nn.Module:
-    """(B, *cut) -> (B, *record): of any number, as published, so that no slope vanishes."""
+    """(B, *cut) -> (B, *record), not limited to a range, as published: so no gradient vanishes."""
     if len(record) == 1:
         hidden = [nn.Linear(prod(cut), 4 * width), nn.BatchNorm1d(4 * width), nn.ReLU()]
         return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(4 * width, record[0]))
-    seed: list[nn.Module] = []
+    reshape: list[nn.Module] = []
     if len(cut) != len(record):
         dense, cut = prod(cut), (width, *(max(side // 8, 1) for side in record[1:]))
-        seed = [nn.Flatten(), nn.Linear(dense, prod(cut)), nn.Unflatten(1, cut)]
+        reshape = [nn.Flatten(), nn.Linear(dense, prod(cut)), nn.Unflatten(1, cut)]
     image = len(record) == 3
-    conv, grow = (nn.Conv2d, nn.ConvTranspose2d) if image else (nn.Conv1d, nn.ConvTranspose1d)
+    conv, transposed = (nn.Conv2d, nn.ConvTranspose2d) if image else (nn.Conv1d, nn.ConvTranspose1d)
     norm = nn.BatchNorm2d if image else nn.BatchNorm1d
-    scale = max(there / here for here, there in zip(cut[1:], record[1:], strict=True))
+    scale = max(whole / part for part, whole in zip(cut[1:], record[1:], strict=True))
     doublings = max(ceil(log2(scale)), 0)
     layers: list[nn.Module] = [conv(cut[0], width, 1), norm(width), nn.ReLU()]
     for _ in range(doublings - 1):
-        layers += [grow(width, width, 4, 2, 1), norm(width), nn.ReLU()]
-    last = grow(width, record[0], 4, 2, 1) if doublings else grow(width, record[0], 3, 1, 1)
-    return nn.Sequential(*seed, *layers, last, _Fit(record[1:]))
+        layers += [transposed(width, width, 4, 2, 1), norm(width), nn.ReLU()]
+    last = transposed(width, record[0], 4, 2, 1) if doublings else transposed(width, record[0], 3, 1, 1)
+    return nn.Sequential(*reshape, *layers, last, Resize(record[1:]))
 
 
-class _Fit(nn.Module):
-    """To the record's size, where that is no power of two times the cut's."""
+class Resize(nn.Module):
+    """To the size of the record, where it is not a power of two times the size at the cut."""
 
-    def __init__(self, positions: Shape) -> None:
+    def __init__(self, size: Shape) -> None:
         super().__init__()
-        self.positions = positions
+        self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[2:]) == self.positions:
+        if tuple(x.shape[2:]) == self.size:
             return x
-        return F.interpolate(x, self.positions, mode="bilinear" if x.dim() == 4 else "linear")
+        return F.interpolate(x, self.size, mode="bilinear" if x.dim() == 4 else "linear")

@@ -1,7 +1,9 @@
-"""The best guess without the channel: the mean auxiliary record, the majority class, the likeliest mask, a coin.
+"""Blind guess (baseline): the best guess without the channel, e.g. the mean auxiliary record.
 
-The control that stands beside every attack. Where the threat holds the labels, its record is the mean of the class.
-Without auxiliary data it knows only the range and the number of classes.
+The baseline beside every attack; it reads no message. Records: the mean auxiliary record, or the mean of the target's
+class where the threat holds the labels. Labels: the majority class, the mask that overlaps the auxiliary masks most,
+or the mean value. Property and membership: the same score for every target.
+Without auxiliary data it knows only the range of the records and the number of classes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from splitleak.contract import Attack, Goal, Grant, View
 
 @dataclass(frozen=True)
 class Blind(Attack):
-    """Guess of any goal, (N, *in), (N, K), masks, values or (N,); reads no message."""
+    """Guess (N, *in), (N, K), masks, values or scores (N,), by goal."""
 
     needs = Grant(0)
     goal: Goal = Goal.INPUTS
@@ -26,7 +28,7 @@ class Blind(Attack):
         if self.goal is Goal.INPUTS:
             return self._records(view)
         if self.goal is not Goal.LABELS:
-            return torch.zeros(n)  # a coin: every target scores the same
+            return torch.zeros(n)  # every target has the same score
         if view.task.kind == "classes":
             majority = (
                 view.aux_labels.bincount(minlength=view.classes)
@@ -36,7 +38,7 @@ class Blind(Attack):
             return majority.double().expand(n, -1)
         if self._has_labels(view):
             return view.task.constant(view.aux_labels).expand(n, *view.aux_labels.shape[1:])
-        raise RuntimeError("blind of a mask or value needs labelled auxiliary records")
+        raise RuntimeError("attack 'blind': the guess of a mask or a value needs labelled auxiliary records; set `aux`")
 
     def _records(self, view: View) -> Tensor:
         n, (low, high) = view.targets, view.in_range

@@ -1,11 +1,15 @@
-"""Gradients of one class point the same way: a target is of the class whose known gradients it is turned towards.
+"""Cosine score (Li et al. 2022): compare each gradient with known gradients of each class.
 
-The cosine of each target's gradient, (N, *out) of the features in a u-shape, else (N, *cut) of the smashed data, with
-the mean direction of a class's hints. Of two classes only the positive one's (1, the rare one) hints are used, as in
-the paper; of more, every class's own. Guess (N, K).
+Gradients of one class point in the same direction. The score of a class is the cosine of the target's gradient with
+the mean direction of the hints of that class (hints: a few targets whose labels are known). With two classes only the
+hints of the positive one are used (class 1, the rare one), as in the paper; with more, those of every class.
+The gradient is that of the features (N, *out) in a u-shape, else that of the smashed data (N, *cut). Guess (N, K).
 
-Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 3, and its hints. The paper's
-AUC is taken inside each batch of the training and averaged; the harness's is over all targets, on one trained model.
+Source: Li et al., "Label Leakage and Protection in Two-party Split Learning", ICLR 2022, section 3, and its hints.
+
+Differs from the paper:
+- The paper takes the AUC inside each training batch and averages it. The harness takes it over all targets, on one
+  trained model.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ class Cosine(Attack):
 
     def run(self, view: View) -> Tensor:
         if view.task.kind != "classes":
-            raise BadInput(f"attack 'cosine': its hints stand for classes, and the task is a {view.task.kind}")
+            raise BadInput(f"attack 'cosine': the task is a {view.task.kind}; this attack needs a task of classes")
         g = (view.gradient if view.out_shape is None else view.gradient_features).double().flatten(1)
         u, (hints, labels) = F.normalize(g, dim=1, eps=1e-300), view.hints  # (N, D)
         guess = torch.full((len(u), view.classes), -2.0, dtype=u.dtype, device=u.device)  # no hint: below any cosine

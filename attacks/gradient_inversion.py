@@ -1,9 +1,14 @@
-"""Find records whose own training moves the weights in the direction that the client's update has.
+"""Gradient inversion (Geiping et al. 2020): find records that explain a client's update.
 
-Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019; with the cosine distance, total variation and the several
-local steps of Geiping, Bauermeister, Droege and Moeller, "Inverting Gradients - How easy is it to break privacy in
-federated learning?", NeurIPS 2020, sections 4 and 6. Labels first: the last bias says which classes were in the batch
-(Zhao, Mopuri and Bilen, "iDLG", 2020; how often: Wainakh et al., "User-Level Label Leakage from Gradients", 2022).
+Under federated learning: descend on records until training on them moves the weights in the direction of the client's
+update. The cost is the cosine distance of the two directions plus total variation; several local steps are simulated.
+Class labels come first: the bias of the last layer shows which classes were in the batch, and how often.
+Each update is inverted by itself. Guess (N, *in).
+
+Source: Zhu, Liu and Han, "Deep Leakage from Gradients", NeurIPS 2019. Cosine distance, total variation and several
+local steps: Geiping, Bauermeister, Droege and Moeller, "Inverting Gradients - How easy is it to break privacy in
+federated learning?", NeurIPS 2020, sections 4 and 6. Labels from the bias: Zhao, Mopuri and Bilen, "iDLG", 2020; how
+often each occurs: Wainakh et al., "User-Level Label Leakage from Gradients", 2022.
 """
 
 from __future__ import annotations
@@ -19,53 +24,53 @@ from torch.func import functional_call
 from splitleak.contract import Attack, Goal, Grant, Update, View
 
 Weights = dict[str, Tensor]
-EXACT = 1e-6  # a cosine distance that no other records have
+EXACT = 1e-6  # below this cosine distance the records are found: no other start is tried
 
 
 @dataclass(frozen=True)
 class GradientInversion(Attack):
-    """Guesses (N, *in): each update is inverted by itself; more than `most` records in one are beyond hope."""
+    """Of an update with more than `most` records only `most` are reconstructed."""
 
     goal: Goal = Goal.INPUTS
     needs: Grant = Grant.UPDATES | Grant.ARCHITECTURE
     iterations: Annotated[int, Field(ge=1)] = 400  # paper: 4800, and more for several local steps
-    restarts: Annotated[int, Field(ge=1)] = 2  # paper: 1 to 16; the one that fits the update best is taken
-    lr: Annotated[float, Field(gt=0)] = 0.1  # paper: 0.1, of signed gradients; in spans of the records' range
-    tv: Annotated[float, Field(ge=0)] = 1e-4  # paper: 1e-1 to 1e-6, by network and records
-    most: Annotated[int, Field(ge=1)] = 64  # records at once; of a larger update the guess is its first so many
+    restarts: Annotated[int, Field(ge=1)] = 2  # paper: 1 to 16; the start with the lowest cost is taken
+    lr: Annotated[float, Field(gt=0)] = 0.1  # of signed gradients, in widths of in_range; paper: 0.1
+    tv: Annotated[float, Field(ge=0)] = 1e-4  # paper: 1e-1 to 1e-6, by network and data
+    most: Annotated[int, Field(ge=1)] = 64  # records of one update that are reconstructed
 
     def run(self, view: View) -> Tensor:
         low, high = view.in_range
         guess = torch.full((view.targets, *view.in_shape), (low + high) / 2)
         for update in view.updates:
-            found = self.invert(view, update)
-            guess[update.targets] = found[torch.arange(len(update.targets)) % len(found)]
+            records = self.invert(view, update)
+            guess[update.targets] = records[torch.arange(len(update.targets)) % len(records)]
         return guess
 
     def invert(self, view: View, update: Update) -> Tensor:
-        """(n, *in): the best of some starts."""
+        """(n, *in): the records of the start with the lowest cost."""
         model = view.fresh_model().train()
         best = self.descend(model, view, update)
         for _ in range(self.restarts - 1):
             if best[0] > EXACT:
-                best = min(best, self.descend(model, view, update), key=lambda found: found[0])
+                best = min(best, self.descend(model, view, update), key=lambda result: result[0])
         return best[1]
 
     def descend(self, model: nn.Module, view: View, update: Update) -> tuple[float, Tensor]:
-        """(cost, records) from a random start, by Adam on the sign of the slope."""
+        """(cost, records (n, *in)) from one random start, by Adam on the sign of the gradient."""
         low, high = view.in_range
         n, batch = min(update.n, self.most), min(update.n, self.most, update.batch_size)
         sent = torch.cat([(update.after[k] - update.before[k]).flatten() for k, _ in model.named_parameters()])
-        y, free = labels(model, view, update, n)
+        y, variables = labels(model, view, update, n)
         x = torch.rand(n, *view.in_shape).mul(high - low).add(low).requires_grad_()
-        optimizer = torch.optim.Adam([x, *free], self.lr * (high - low))
+        optimizer = torch.optim.Adam([x, *variables], self.lr * (high - low))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.iterations)
         for _ in range(self.iterations):
-            moved = trained(model, view, update, x, y, batch)
-            cost = 1 - torch.cosine_similarity(moved, sent, dim=0)
+            simulated = simulated_update(model, view, update, x, y, batch)
+            cost = 1 - torch.cosine_similarity(simulated, sent, dim=0)
             optimizer.zero_grad()
-            (cost + self.tv * variation(x)).backward()
-            for t in (x, *free):
+            (cost + self.tv * total_variation(x)).backward()
+            for t in (x, *variables):
                 t.grad = None if t.grad is None else t.grad.sign()
             optimizer.step()
             schedule.step()
@@ -74,51 +79,53 @@ class GradientInversion(Attack):
         return cost.item(), x.detach()
 
 
-def trained(model: nn.Module, view: View, update: Update, x: Tensor, y: Tensor, batch: int) -> Tensor:
-    """(P,): how these records in their order, batch after batch, would move the weights; differentiable.
+def simulated_update(model: nn.Module, view: View, update: Update, x: Tensor, y: Tensor, batch: int) -> Tensor:
+    """(P,): how training on these records, in this order and in batches, would move the weights; differentiable.
 
-    With Adam at the client the first step moves each weight by lr times the sign of its slope: there the slopes at the
-    round's first weights are summed up, and only their direction is compared.
+    With Adam at the client the first step moves each weight by lr times the sign of its gradient. In that case the
+    gradients at the round's first weights are summed, and only the direction of the sum is compared.
     """
     names = [name for name, _ in model.named_parameters()]
-    now: Weights = {name: update.before[name].clone().requires_grad_() for name in names}
-    fixed = {name: t.clone() for name, t in model.named_buffers() if name not in update.before}
-    fixed |= {name: update.before[name].clone() for name, _ in model.named_buffers() if name in update.before}
-    total = [torch.zeros_like(now[name]) for name in names]
+    weights: Weights = {name: update.before[name].clone().requires_grad_() for name in names}
+    buffers = {name: t.clone() for name, t in model.named_buffers() if name not in update.before}
+    buffers |= {name: update.before[name].clone() for name, _ in model.named_buffers() if name in update.before}
+    total = [torch.zeros_like(weights[name]) for name in names]
     for part_x, part_y in zip(x.split(batch), y.split(batch), strict=True):
-        loss = view.task.loss(functional_call(model, now | fixed, (part_x,)), part_y)
-        slopes = torch.autograd.grad(loss, [now[name] for name in names], create_graph=True)
-        total = [t - slope for t, slope in zip(total, slopes, strict=True)]
+        loss = view.task.loss(functional_call(model, weights | buffers, (part_x,)), part_y)
+        gradients = torch.autograd.grad(loss, [weights[name] for name in names], create_graph=True)
+        total = [t - g for t, g in zip(total, gradients, strict=True)]
         if update.optimizer == "sgd":
-            now = {name: now[name] - update.lr * slope for name, slope in zip(names, slopes, strict=True)}
+            weights = {name: weights[name] - update.lr * g for name, g in zip(names, gradients, strict=True)}
     return torch.cat([t.flatten() for t in total])
 
 
 @torch.no_grad()
 def labels(model: nn.Module, view: View, update: Update, n: int) -> tuple[Tensor, list[Tensor]]:
-    """(y (n, ...), what of it is to be found with the records): classes are read off the last bias.
+    """(labels y (n, ...), the tensors of them that are optimised together with the records).
 
-    Its slope falls where a class was in the batch, once for each record of it: from the lowest, each label that is
-    given takes its share of the fall away. Shares are relative, so a clipped update tells as much.
+    Classes come from the bias of the last layer. Its gradient is negative for the classes of the batch, and lower the
+    more records a class has. The class with the lowest gradient is assigned to one record, and one record's share is
+    taken from its gradient; this repeats until every record has a class. Shares are relative, so a clipped update
+    reveals the same labels.
     """
     if view.task.kind != "classes":
-        answer = functional_call(model, update.before, (torch.zeros(2, *view.in_shape),))[:1]
-        y = answer.expand(n, *answer.shape[1:]).clone().requires_grad_()
+        output = functional_call(model, update.before, (torch.zeros(2, *view.in_shape),))[:1]
+        y = output.expand(n, *output.shape[1:]).clone().requires_grad_()
         return y, [y]
     last = [name for name, t in model.named_parameters() if t.shape == (view.classes,)][-1]
-    slope = (update.before[last] - update.after[last]).clone()  # (K,) times what the client's optimiser makes of it
-    share = slope[slope < 0].sum() * (1 + 1 / view.classes) / n
-    found: list[int] = []
-    for k in [int(k) for k in slope.argsort() if slope[k] < 0][:n]:
-        found.append(k)
-        slope[k] -= share
-    while len(found) < n:
-        found.append(int(slope.argmin()))
-        slope[found[-1]] -= share
-    return torch.tensor(found), []
+    gradient = (update.before[last] - update.after[last]).clone()  # (K,) up to the factor of the client's optimiser
+    share = gradient[gradient < 0].sum() * (1 + 1 / view.classes) / n
+    classes: list[int] = []
+    for k in [int(k) for k in gradient.argsort() if gradient[k] < 0][:n]:
+        classes.append(k)
+        gradient[k] -= share
+    while len(classes) < n:
+        classes.append(int(gradient.argmin()))
+        gradient[classes[-1]] -= share
+    return torch.tensor(classes), []
 
 
-def variation(x: Tensor) -> Tensor:
-    """(n, C, ...) -> (): mean difference of neighbours, along every axis but the channels'."""
+def total_variation(x: Tensor) -> Tensor:
+    """(n, C, ...) -> (): mean absolute difference of neighbours, summed over all axes but the channels."""
     each = [x.diff(dim=axis).abs().mean() for axis in range(2, x.dim())]
     return torch.stack(each).sum() if each else x.new_zeros(())

@@ -1,16 +1,20 @@
-"""Every label is tried on a surrogate head: the one whose gradient points where the client's did is the label.
+"""Gradient matching (ExPLoit 2023, UnSplit 2022): find the labels that explain the gradients.
 
-Features f (N, *out) and their gradients g (the same shape) in a u-shape, else the smashed data and theirs, give for
-each candidate y the direction of (softmax(W f + b) - onehot y) W. In turn: each target takes the label whose direction
-has the largest cosine with g, hints keep theirs; W and b take a step that makes these cosines larger. Guess (N, K).
+A linear surrogate head (W, b) on features f (N, *out) predicts the gradient of each candidate label y: its direction
+is (softmax(W f + b) - onehot y) W. Two steps alternate: each target takes the label whose predicted direction has the
+largest cosine with its gradient g (hints keep their known labels); W and b take a step that makes these cosines
+larger. In a u-shape f and g are the features and their gradients, else the smashed data and theirs. Guess (N, K).
+The hints' gradients initialise W, because the gradient of a record of class y points away from W_y. All gradients of a
+linear head lie in the span of W, so f and g are first projected on the leading directions of g. If the true head has
+more layers, the linear surrogate is an approximation.
 
-The hints' own gradients seed W: of a record of class y, the gradient leads away from W_y. All gradients of a linear
-head lie in the span of W, so both f and g are first projected on the leading directions of g. The surrogate is linear;
-under a deeper true head it is an approximation.
+Source: Kariyappa and Qureshi, "ExPLoit", SaTML 2023 (surrogate and labels learned together); Erdogan, Kupcu, Cicek,
+"UnSplit", WPES 2022 (label inference by enumeration, on a head of known form, by squared distance).
 
-Erdogan, Kupcu, Cicek, "UnSplit", WPES 2022, label inference by enumeration (there on a known kind of head, by squared
-distance); Kariyappa and Qureshi, "ExPLoit", SaTML 2023, surrogate and labels learned together. New here: cosines
-instead of distances, since gradients of a trained model differ in length by 15 orders of magnitude; the seed; no prior.
+Differs from the papers:
+- Cosines take the place of distances, because gradients of a trained model differ in length by 15 orders of magnitude.
+- The hints initialise W.
+- There is no prior on the labels.
 """
 
 from __future__ import annotations
@@ -34,23 +38,25 @@ class GradientMatch(Attack):
 
     def run(self, view: View) -> Tensor:
         if view.task.kind != "classes":
-            raise BadInput(f"attack 'gradient_match': it tries one class after the other, the task is {view.task.kind}")
+            raise BadInput(
+                f"attack 'gradient_match': the task is a {view.task.kind}; this attack needs a task of classes"
+            )
         f, u = self.projected(view)
         hints, labels = view.hints
-        seeds = [-F.normalize(u[hints[labels == k]].mean(0), dim=0) for k in range(view.classes) if k in labels]
+        starts = [-F.normalize(u[hints[labels == k]].mean(0), dim=0) for k in range(view.classes) if k in labels]
         weight = torch.zeros(view.classes, f.shape[1], dtype=f.dtype, device=f.device)
-        weight[labels.unique()] = torch.stack(seeds)
-        weight = (weight - weight.mean(0)).requires_grad_()  # (K, R): moving all alike changes no gradient
+        weight[labels.unique()] = torch.stack(starts)
+        weight = (weight - weight.mean(0)).requires_grad_()  # (K, R): a shift of all rows changes no gradient
         bias = torch.zeros_like(weight[:, 0]).requires_grad_()
         optimizer = torch.optim.Adam([weight, bias], self.lr)
         for _ in range(self.steps):
-            fit = fits(f, u, weight, bias)
-            y = fit.argmax(1).index_copy(0, hints, labels)  # (N,)
-            loss = 1 - fit.gather(1, y[:, None]).mean()
+            cosines = cosines_of_labels(f, u, weight, bias)
+            y = cosines.argmax(1).index_copy(0, hints, labels)  # (N,)
+            loss = 1 - cosines.gather(1, y[:, None]).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return fits(f, u, weight, bias)
+        return cosines_of_labels(f, u, weight, bias)
 
     def projected(self, view: View) -> tuple[Tensor, Tensor]:
         """Features and unit gradients, (N, R) each, on the leading directions of the gradients: R = K."""
@@ -63,13 +69,13 @@ class GradientMatch(Attack):
         return (f - f.mean(0)) / f.std().clamp(min=1e-12), u
 
 
-def fits(f: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N, K): the cosine of each target's gradient with what every label would give."""
+def cosines_of_labels(f: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(N, K): the cosine of each target's gradient u (N, R) with the one that each label would give."""
     error = F.softmax(f @ weight.T + bias, 1)[:, None] - torch.eye(len(weight), dtype=f.dtype, device=f.device)
     return F.cosine_similarity(error @ weight, u[:, None], dim=2, eps=1e-20)  # error (N, K candidates, K)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of length 1; a row of zeros stays one."""
-    x = x / x.abs().amax(-1, keepdim=True).clamp(min=1e-300)  # first, for the squares of the shortest
+    """Rows scaled to length 1; a row of zeros stays zero."""
+    x = x / x.abs().amax(-1, keepdim=True).clamp(min=1e-300)  # first, so that the squares of short rows do not vanish
     return F.normalize(x, dim=-1, eps=1e-300)

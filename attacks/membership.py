@@ -1,12 +1,15 @@
-"""What was trained on fits better: a smaller loss, a shorter gradient, a surer answer. Score (N,), high: a member.
+"""Membership (Yeom et al. 2018): score targets by loss, gradient norm or confidence.
 
-`loss`: minus the loss of the server's part on z (N, *cut) and the labels that were sent (vanilla only). `gradient`:
-minus the log of the norm of each target's own gradient, of the features in a u-shape. `activation`: without labels,
-how sure the server's part is of its answer (vanilla only: in a u-shape the server sees no answer).
+A model fits the records that it was trained on better: their loss is smaller, their gradient is shorter, its output
+for them is more confident. Score (N,): high means member.
+`loss`: minus the loss of the server's part on z (N, *cut) and the labels that were sent (vanilla only).
+`gradient`: minus the log of the norm of each target's own gradient; in a u-shape the gradient of the features.
+`activation`: the confidence of the server's part, without labels (vanilla only: in a u-shape the server has no output).
+One threshold holds for all targets and there are no shadow models, so this is the weakest attack of its kind. No
+published figure exists for a split network. Non-members pass through the release as if they had been trained on.
 
-Yeom, Giacomelli, Fredrikson, Jha, "Privacy Risk in Machine Learning", CSF 2018 (loss); Salem et al., "ML-Leaks", NDSS
-2019, section 5 (largest probability). One threshold for all targets: the weakest of its kind, without shadow models;
-no published figure for a split. Strangers are sent through the release as if they had been trained on.
+Source: Yeom, Giacomelli, Fredrikson, Jha, "Privacy Risk in Machine Learning", CSF 2018 (loss); Salem et al.,
+"ML-Leaks", NDSS 2019, section 5 (largest probability).
 """
 
 from __future__ import annotations
@@ -42,19 +45,21 @@ class Membership(Attack):
             size: Tensor = g.norm(dim=1).clamp(min=1e-300).log()
             return -size
         if view.out_shape is not None:
-            raise BadInput("attack 'membership': in a u-shape the server sees no answer: source = \"gradient\"")
+            raise BadInput("attack 'membership': in a u-shape the server has no output; set source = \"gradient\"")
         top = view.top
         with torch.no_grad():
-            answers = torch.cat([top(z) for z in view.smashed.split(256)]).double()  # (N, K), masks or values
+            outputs = torch.cat([top(z) for z in view.smashed.split(256)]).double()  # (N, K), masks or values
         if self.source == "activation":
-            return self.sureness(answers, view)
-        pairs = zip(answers.split(1), view.labels.split(1), strict=True)
-        return -torch.stack([view.task.loss(answer, y) for answer, y in pairs])
+            return self.confidence(outputs, view)
+        pairs = zip(outputs.split(1), view.labels.split(1), strict=True)
+        return -torch.stack([view.task.loss(output, y) for output, y in pairs])
 
-    def sureness(self, answers: Tensor, view: View) -> Tensor:
-        """(N,): the largest probability of a class, or a pixel's distance from undecided, on average."""
+    def confidence(self, outputs: Tensor, view: View) -> Tensor:
+        """(N,): log of the largest class probability; for masks the mean distance of a probability from 1/2."""
         if view.task.kind == "value":
-            raise BadInput('attack \'membership\': a value comes without a probability: source = "loss" or "gradient"')
+            raise BadInput(
+                'attack \'membership\': a predicted value has no probability; set source = "loss" or "gradient"'
+            )
         if view.task.kind == "classes":
-            return answers.log_softmax(1).amax(1)
-        return (answers.sigmoid() - 0.5).abs().flatten(1).mean(1)
+            return outputs.log_softmax(1).amax(1)
+        return (outputs.sigmoid() - 0.5).abs().flatten(1).mean(1)

@@ -1,16 +1,18 @@
-"""The upper bound: the client's inverse, learned from private records and then held against the client's own weights.
+"""Oracle (after He et al. 2019): decoder of private pairs, refined with the client's weights.
 
-Nobody real has what this has: the other private records (PAIRS), any number of fresh messages for them (QUERY), and
-the client's weights. z (N, *cut) -> guess (N, *in).
+The upper bound: no real attacker has what it uses, which is other private records (PAIRS), any number of queries
+(QUERY) and the client's weights. z (N, *cut) -> guess (N, *in).
+1. The decoder of `inverse_network` learns from private records and, where there are any, auxiliary ones. Each batch is
+   a new query (replies for images are used a few times) and a multiple of the victim's batch size, so that the
+   defence's noise has its right scale (expectation over transformation; the mean of the records that fit z is the
+   best guess).
+2. Descent on ||f(x) - z||^2 from that guess gives a second guess, which is sharper where nothing was added to z.
+Held-out private records choose between the two guesses, and choose the decoder's checkpoint; no target is among them.
 
-1. A decoder like `inverse_network`'s regresses records on what is sent for them: private ones and, where there are
-   any, auxiliary ones. Each batch is asked anew and is as large as the victim's, so that noise has its right size
-   (expectation over transformation; the mean of what z leaves open is the best guess there is).
-2. Descent on ||f(x) - z||^2 from there is a second guess, the sharper one where nothing was added to z.
-Which of both, and which moment of the decoder, is chosen on private records held out; no target is among them.
+Source: after He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, sections 4 and 5.
 
-After He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, sections 4 and 5, with
-every limit on the attacker taken away.
+Differs from the paper:
+- Every limit on the attacker's knowledge is removed.
 """
 
 from __future__ import annotations
@@ -21,9 +23,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from splitleak.attacks.inverse_network import InverseNetwork
 from splitleak.contract import Attack, BadInput, Goal, Grant, View
-from splitleak.pieces import decode
+from splitleak.pieces import DecoderLearner, decode
 
 
 @dataclass(frozen=True)
@@ -32,37 +33,39 @@ class OracleDecoder(Attack):
     needs = Grant.PAIRS | Grant.SMASHED | Grant.QUERY | Grant.BOTTOM | Grant.DEFENSE
 
     steps: int = 2600  # of the decoder
-    batch: int = 32  # rounded up to whole batches of the victim's
+    batch: int = 32  # rounded up to a multiple of the victim's
     lr: float = 3e-3  # the peak of one cycle, annealed by a cosine
     width: int = 64  # channels of the decoders
-    dense: int = 16384  # largest z and record, in elements, for which there is a dense decoder too
-    checks: int = 20  # moments to choose from
-    held: int = 250  # records to choose on, a tenth of all at most
+    dense: int = 16384  # largest z, in values, for which small records have a dense decoder too
+    checks: int = 20  # checkpoints to choose from
+    held: int = 250  # held-out records, at most a tenth of all
     descent: int = 60  # steps of the second guess
 
     def run(self, view: View) -> Tensor:
-        own, held = self.records(view)
+        records, held = self.records(view)
         batch = self.batch + -self.batch % view.batch_size
-        decoder = InverseNetwork(self.steps, batch, self.lr, self.width, self.dense, self.checks).learn(view, own, held)
-        sent, smashed = view.query(held), view.smashed
-        plain = decode(decoder, sent)
-        if F.mse_loss(self.sharpen(plain, sent, view), held) < F.mse_loss(plain, held):
+        learner = DecoderLearner(self.steps, batch, self.lr, self.width, self.dense, self.checks)
+        decoder = learner.inverse(view, records, held)
+        z, smashed = view.query(held), view.smashed
+        decoded = decode(decoder, z)
+        if F.mse_loss(self.sharpen(decoded, z, view), held) < F.mse_loss(decoded, held):
             return self.sharpen(decode(decoder, smashed), smashed, view)
         return decode(decoder, smashed)
 
     def records(self, view: View) -> tuple[Tensor, Tensor]:
-        """To learn from (private and auxiliary), and to choose on (private, if there are any): (n, *in) each."""
+        """(n, *in) to train on (private and auxiliary) and (n, *in) held out (private, if there are any)."""
         private = view.pairs[0]
         aux = view.aux if Grant.AUX in view.grants else private[:0]
         source = private if len(private) > 1 else aux
         if len(source) < 2:
-            raise BadInput("attack 'oracle_decoder': no private records beside the targets and no auxiliary ones")
+            raise BadInput("attack 'oracle_decoder': no private records beside the targets and no auxiliary ones; "
+                           "lower `targets` or set `aux`")  # fmt: skip
         source = source[torch.randperm(len(source), device=source.device)]
         n = max(min(self.held, len(source) // 10), 1)
         return torch.cat([source[n:], *([aux] if source is not aux else [])]), source[:n]
 
     def sharpen(self, x: Tensor, z: Tensor, view: View) -> Tensor:
-        """(N, *in), (N, *cut) -> (N, *in): towards what the client would send as z, in slices."""
+        """(N, *in), (N, *cut) -> (N, *in): descend from x to records that the client sends as z, in slices."""
         return torch.cat([self._descend(a, b, view) for a, b in zip(x.split(250), z.split(250), strict=True)])
 
     def _descend(self, x: Tensor, z: Tensor, view: View) -> Tensor:

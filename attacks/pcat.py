@@ -1,14 +1,19 @@
-"""The server's own part teaches a pseudo-client to speak as the client does; its inverse then reads the client.
+"""PCAT (Gao and Zhang 2023): train a pseudo-client under the server's part, then invert it.
 
-At each step of the victim's training a pseudo-client learns from a few labelled records x of the attacker's, of the
-same labels as the batch on the wire (any labels in a u-shape, where none cross): cross-entropy through the server's
-current part, which is left alone. Then a decoder learns (pseudo(x), x) and is applied to z (N, *cut).
+At each step of the victim's training a pseudo-client learns from a few labelled auxiliary records x. They have the
+labels of the batch on the wire (any labels in a u-shape, where labels do not cross the wire). Its loss is the
+cross-entropy through the server's current part, which does not change. Then a decoder learns from pairs (pseudo(x), x)
+and is applied to z (N, *cut): guess (N, *in).
 
-Gao and Zhang, "PCAT: Functionality and Data Stealing from Split Learning by Pseudo-Client Attack", USENIX Security
-2023, sections 4-5. Beyond the paper, and not small: `align` also draws pseudo(x) towards the batch on the wire, by
-the multi-kernel discrepancy of FORA (Xu et al., CVPR 2024, section 4). Cross-entropy alone copies what the client
-does for the task, not its coordinates: align=0 is the paper's attack. The decoder learns from all auxiliary records,
-their labels unused; the paper's from the labelled ones. After training, `tail` more steps on what was released.
+Source: Gao and Zhang, "PCAT: Functionality and Data Stealing from Split Learning by Pseudo-Client Attack", USENIX
+Security 2023, sections 4-5.
+
+Differs from the paper:
+- `align` also draws pseudo(x) towards the batch on the wire, by the multi-kernel discrepancy of FORA (Xu et al., CVPR
+  2024, section 4). Cross-entropy alone copies what the client does for the task, but not its coordinates. This is no
+  small difference: align = 0 is the paper's attack.
+- The decoder learns from all auxiliary records, without their labels; the paper's learns from the labelled ones.
+- After the training there are `tail` more steps, on the released messages.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, discrepancy, inverse_of
+from splitleak.pieces import decode, invert_surrogate, squared_mmd
 
 
 @dataclass(frozen=True)
@@ -29,31 +34,31 @@ class Pcat(Attack):
     needs = Grant.SMASHED | Grant.STEPS | Grant.TOP | Grant.AUX | Grant.AUX_LABELS | Grant.DEFENSE
 
     per_class: int = 25  # labelled records of each class; paper: 5 to 250
-    warmup: int = 100  # batches to wait for; paper: about 100
+    warmup: int = 100  # batches before the pseudo-client starts to learn; paper: about 100
     align: float = 10.0  # weight of the discrepancy beside the task's loss; paper: 0
-    tail: int = 1000  # steps on the released data after training; paper: 0
+    tail: int = 1000  # steps on the released messages after training; paper: 0
     invert: int = 1500  # steps of the decoder
     batch: int = 32  # of the decoder, and of the tail
     lr: float = 1e-3  # paper: the victim's
     width: int = 32  # channels of all three networks
 
     def run(self, view: View) -> Tensor:
-        aux, aligned = view.aux, Grant.LABELS in view.grants
-        pseudo = _Pseudo(self, view)
+        aux, has_labels = view.aux, Grant.LABELS in view.grants
+        pseudo = PseudoClient(self, view)
         for step in view.steps:
             if step.epoch or step.index >= self.warmup:
-                pseudo.learn(step.smashed, step.labels if aligned else None, step.top)
-        smashed, labels, top = view.smashed, view.labels if aligned else None, view.top
+                pseudo.learn(step.smashed, step.labels if has_labels else None, step.top)
+        smashed, labels, top = view.smashed, view.labels if has_labels else None, view.top
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(pseudo.optimizer, max(self.tail, 1))
         for _ in range(self.tail):
             i = torch.randint(len(smashed), (self.batch,), device=aux.device)
             pseudo.learn(smashed[i], labels[i] if labels is not None else None, top)
             schedule.step()
-        return decode(inverse_of(pseudo.send, view, self.invert, self.batch, self.width), smashed)
+        return decode(invert_surrogate(pseudo.send, view, self.invert, self.batch, self.width), smashed)
 
 
-class _Pseudo:
-    """A stand-in for the client, and for its head in a u-shape, with the few labelled records it learns from."""
+class PseudoClient:
+    """A surrogate of the client, and of its head in a u-shape, with the few labelled records that it learns from."""
 
     def __init__(self, attack: Pcat, view: View) -> None:
         self.task, self.defense, self.align = view.task, view.defense, attack.align
@@ -74,15 +79,15 @@ class _Pseudo:
         return self.defense.smash(self.client(x))
 
     def learn(self, smashed: Tensor, labels: Tensor | None, top: nn.Module) -> None:
-        """One step beside the victim's: smashed (B, *cut), labels (B,) if they were sent."""
-        likely = torch.ones(len(smashed), len(self.y), device=self.y.device)  # (B, labelled records)
+        """One step: smashed (B, *cut) from the wire, and its labels (B,) if they were sent."""
+        weights = torch.ones(len(smashed), len(self.y), device=self.y.device)  # (B, labelled records)
         if labels is not None and self.task.kind == "classes":
-            likely = (labels[:, None] == self.y).float() + 1e-9  # a class without records: any
-        i = torch.multinomial(likely, 1).flatten()
+            weights = (labels[:, None] == self.y).float() + 1e-9  # for a class without records: any record
+        i = torch.multinomial(weights, 1).flatten()
         sent = self.send(self.x[i])
         loss = self.task.loss(self.head(top(sent)), self.y[i])
         if self.align:
-            loss = loss + self.align * discrepancy(sent.flatten(1), smashed.flatten(1))
+            loss = loss + self.align * squared_mmd(sent.flatten(1), smashed.flatten(1))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -1,15 +1,20 @@
-"""Whatever client fits the server's part fits the true client's place: train a shadow there, then invert the shadow.
+"""Query-free inversion (He et al. 2019): fit a shadow client to the server's part; invert it.
 
-A shadow of the client's architecture learns the labels of the attacker's own records through the server's trained
-part, which is left alone; then each record is searched by descent: argmin ||shadow(x) - z||^2 + tv * TV(x), or a
-decoder learns (shadow(x), x). z (N, *cut) -> guess (N, *in). No query, no pair, no look at the victim's training.
+A shadow with the client's architecture learns the labels of labelled auxiliary records through the server's trained
+part, which does not change. Then each record is found by descent, argmin ||shadow(x) - z||^2 + tv * TV(x), or a
+decoder learns from pairs (shadow(x), x). The attack needs no query, no pair and no access to the victim's training.
+z (N, *cut) -> guess (N, *in). In a u-shape, where the server's part ends in features, the attacker trains a head of
+its own together with the shadow.
+Cross-entropy alone fixes what the client does for the task, not its coordinates: published SSIM .04 to .74. The search
+is the default, as in the paper. The decoder suits a shadow whose messages are like the victim's, because its output
+for messages unlike its training messages can be anything.
 
-He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 6 (query-free). Cross-
-entropy alone fixes what the client does for the task, not its coordinates: published SSIM .04 to .74. The paper
-searches, and so does the default; the decoder is for a shadow whose messages are like those seen, since what it has
-never met it reads as anything at all. In a u-shape, where the server's part ends in features, a head of the
-attacker's own is trained with the shadow. Beyond the paper: `align` draws the shadow's messages towards those seen,
-by the multi-kernel discrepancy of FORA (Xu et al., CVPR 2024, section 4); 0 is the paper's attack.
+Source: He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 6 (query-free).
+
+Differs from the paper:
+- `align` draws the shadow's messages towards the victim's, by the multi-kernel discrepancy of FORA (Xu et al., CVPR
+  2024, section 4). 0, the default, is the paper's attack.
+- `invert = "decoder"` takes the place of the search.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, discrepancy, inverse_of, roughness
+from splitleak.pieces import decode, invert_surrogate, squared_mmd, squared_variation
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,16 @@ class QueryFree(Attack):
     width: int = 32  # channels of the decoder, and of the head in a u-shape
 
     def run(self, view: View) -> Tensor:
-        shadow = self.fit(view)
+        shadow = self.train_shadow(view)
         if self.invert == "search":
             return torch.cat([self.descend(shadow, z, view.in_range, view.aux[:1]) for z in view.smashed.split(250)])
         defense = view.defense
-        decoder = inverse_of(lambda x: defense.smash(shadow(x)), view, self.learn, self.batch, self.width)
+        decoder = invert_surrogate(lambda x: defense.smash(shadow(x)), view, self.learn, self.batch, self.width)
         return decode(decoder, view.smashed)
 
-    def fit(self, view: View) -> nn.Module:
+    def train_shadow(self, view: View) -> nn.Module:
         """The shadow: x (B, *in) -> z (B, *cut)."""
-        x, y, seen, task, defense, top = view.aux, view.aux_labels, view.smashed, view.task, view.defense, view.top
+        x, y, smashed, task, defense, top = view.aux, view.aux_labels, view.smashed, view.task, view.defense, view.top
         shadow, head = view.fresh_bottom().train(), nn.Sequential()
         if view.out_shape is not None:
             wanted = (view.classes,) if task.kind == "classes" else tuple(y.shape[1:])
@@ -62,10 +67,10 @@ class QueryFree(Attack):
             sent = defense.smash(shadow(x[i]))
             loss = task.loss(head(top(sent)), y[i])
             if self.align:
-                other = seen[torch.randint(len(seen), (self.batch,), device=x.device)]
-                loss = loss + self.align * discrepancy(sent.flatten(1), other.flatten(1))
+                z = smashed[torch.randint(len(smashed), (self.batch,), device=x.device)]
+                loss = loss + self.align * squared_mmd(sent.flatten(1), z.flatten(1))
             optimizer.zero_grad()
-            if loss.requires_grad:  # not if the defence lets nothing through
+            if loss.requires_grad:  # false if the defence passes no gradient
                 loss.backward()
             optimizer.step()
             schedule.step()
@@ -78,7 +83,7 @@ class QueryFree(Attack):
         optimizer = torch.optim.Adam([x], 0.1 * (high - low), amsgrad=True)  # paper's code: 0.1
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.search, 1))
         for _ in range(self.search):
-            (x.grad,) = torch.autograd.grad((shadow(x) - z).square().sum() + self.tv * roughness(x), x)
+            (x.grad,) = torch.autograd.grad((shadow(x) - z).square().sum() + self.tv * squared_variation(x), x)
             optimizer.step()
             schedule.step()
             x.data.clamp_(low, high)

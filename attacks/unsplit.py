@@ -1,16 +1,20 @@
-"""Who knows only the client's architecture searches records and weights in turn, until both explain what was sent.
+"""UnSplit (Erdogan et al. 2022): descend on records and on a clone of the client in turn.
 
-Coordinate descent between guesses x (N, *in) and a clone of the client: x descends on MSE(clone(x), z) + tv * TV(x) +
-l2 * mean(x^2) with the clone left alone, then the clone's weights on MSE(clone(x), z) with x left alone. No query, no
-auxiliary record, no label. z (N, *cut) -> guess (N, *in), which starts at the middle of the range.
+Coordinate descent between guesses x (N, *in), which start at the middle of the range, and a clone with the client's
+architecture. x descends on MSE(clone(x), z) + tv * TV(x) + l2 * mean(x^2) while the clone is fixed; then the clone's
+weights descend on MSE(clone(x), z) while x is fixed. The attack needs no query, no auxiliary record and no label.
+z (N, *cut) -> guess (N, *in).
+Only in_range and the clone's first weights fix the sign and the scale of a guess. A mirrored, shifted or flattened
+guess can explain z as well, and the fit to the messages does not show this error.
 
-Erdogan, Kupcu, Cicek, "UnSplit: Data-Oblivious Model Inversion, Model Stealing, and Label Inference Attacks Against
-Split Learning", WPES 2022, section 3. The paper takes one target at a time, 1000 rounds of 100 + 100 steps each. Here
-all targets are searched together against one clone, which is the stronger setting (the client is one: what N messages
-have in common pins its weights down) and the only affordable one; a slice of targets at a time, and larger steps.
-Nothing pins down the clone's sign and scale beyond in_range and its first weights: a guess may be mirrored, shifted
-or flattened and explain z as well. So the paper's pull to zero (l2 = 1) is left out: the clone makes up for it at no
-cost, and every guess shrinks. How well the messages are explained says nothing about such a mistake.
+Source: Erdogan, Kupcu, Cicek, "UnSplit: Data-Oblivious Model Inversion, Model Stealing, and Label Inference Attacks
+Against Split Learning", WPES 2022, section 3.
+
+Differs from the paper:
+- The paper takes one target at a time, with 1000 rounds of 100 + 100 steps each. Here all targets share one clone, a
+  slice of targets at a time, with larger steps. This is the stronger setting, because there is only one client and N
+  messages together determine its weights better; it is also the only affordable one.
+- The paper's pull to zero (l2 = 1) is left out: the clone compensates for it at no cost, and every guess shrinks.
 """
 
 from __future__ import annotations
@@ -45,35 +49,37 @@ class Unsplit(Attack):
             (z, torch.full((len(z), *view.in_shape), (low + high) / 2, device=z.device, requires_grad=True))
             for z in smashed.split(self.slice)
         ]
-        searches = [torch.optim.Adam([x], self.lr * (high - low), amsgrad=True) for _, x in parts]
-        learner = torch.optim.Adam([*clone.parameters(), torch.zeros(1)], self.lr_clone, amsgrad=True)
+        optimizers = [torch.optim.Adam([x], self.lr * (high - low), amsgrad=True) for _, x in parts]
+        clone_optimizer = torch.optim.Adam([*clone.parameters(), torch.zeros(1)], self.lr_clone, amsgrad=True)
         for _ in range(self.rounds):
             clone.requires_grad_(False)
-            for (z, x), search in zip(parts, searches, strict=True):
+            for (z, x), optimizer in zip(parts, optimizers, strict=True):
                 for _ in range(self.inner):
-                    self.guess(clone, z, x, search)
+                    self.improve(clone, z, x, optimizer)
                     x.data.clamp_(low, high)
             clone.requires_grad_(True)
-            self.imitate(clone, parts, learner)
+            self.train_clone(clone, parts, clone_optimizer)
         return torch.cat([x.detach() for _, x in parts])
 
-    def guess(self, clone: nn.Module, z: Tensor, x: Tensor, search: torch.optim.Optimizer) -> None:
-        """One step of the guesses x (B, *in) towards what this clone would send as z (B, *cut)."""
-        loss = F.mse_loss(clone(x), z) + self.tv * variation(x) + self.l2 * x.square().mean()
-        (x.grad,) = torch.autograd.grad(loss * len(z), x)  # each target's own loss, however many there are
-        search.step()
+    def improve(self, clone: nn.Module, z: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """One step of the guesses x (B, *in) towards records that this clone sends as z (B, *cut)."""
+        loss = F.mse_loss(clone(x), z) + self.tv * total_variation(x) + self.l2 * x.square().mean()
+        (x.grad,) = torch.autograd.grad(loss * len(z), x)  # a sum over targets: each has its own loss
+        optimizer.step()
 
-    def imitate(self, clone: nn.Module, parts: list[tuple[Tensor, Tensor]], learner: torch.optim.Optimizer) -> None:
-        """Move the clone towards sending z for these guesses."""
+    def train_clone(
+        self, clone: nn.Module, parts: list[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Steps of the clone towards sending z for the guesses, each on one slice."""
         for _ in range(self.clone):
             z, x = parts[int(torch.randint(len(parts), ()))]
-            learner.zero_grad()
+            optimizer.zero_grad()
             loss = F.mse_loss(clone(x.detach()), z)
-            if loss.requires_grad:  # not if the client has no weights
+            if loss.requires_grad:  # false if the client has no weights
                 loss.backward()
-            learner.step()
+            optimizer.step()
 
 
-def variation(x: Tensor) -> Tensor:
-    """(B, C, ...) -> (): mean absolute difference of neighbours along every axis but the channels'; 0 if flat."""
+def total_variation(x: Tensor) -> Tensor:
+    """(B, C, ...) -> (): mean absolute difference of neighbours, summed over all axes but the channels; 0 if flat."""
     return sum((x.diff(dim=axis).abs().mean() for axis in range(2, x.dim())), x.new_zeros(()))

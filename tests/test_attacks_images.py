@@ -1,29 +1,26 @@
-"""Attacks on images and masks, where the answer is known: a client that hides nothing, a channel of noise."""
+"""Attacks on images, where the answer is known: a client that changes nothing, a channel of noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from splitleak import nets
-from splitleak.attacks import adra
-from splitleak.attacks.inverse_network import InverseNetwork
-from splitleak.contract import BadInput, Grant
+from splitleak.attacks import adra, fsha_published
+from splitleak.contract import BadInput
 from splitleak.contract.view import Step
-from splitleak.pieces import lessons
-from splitleak.plan import matrix, plugins
+from splitleak.pieces import query_batches
+from splitleak.plan import plugins
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
 Stage = Callable[..., Scene]
 OPEN = {"name": "toy_chain", "identity": True}  # a client that changes nothing, cut behind it
 IMAGES = {"dataset": {"name": "toy_images", "n": 192}, "model": OPEN, "cut": 1, "train": {"epochs": 1}}
-MASKS = IMAGES | {"protocol": "u_shape"}  # else the masks cross the wire and nobody need guess them
 ATTACKS = {
     "adra": {"name": "adra", "epochs": 60},
     "inverse": {"name": "inverse_network", "steps": 300, "width": 16},
@@ -32,7 +29,6 @@ ATTACKS = {
     "rmle": {"name": "rmle"},
 }
 SLOW = ("adra", "L")
-READING = {"name": "inverse_network", "steps": 200, "width": 16, "goal": "labels"}
 CUTS = [(64, 32, 32), (64, 16, 16), (128, 8, 8), (512, 2, 2), (16, 5, 5), (1, 64, 64), (48,)]
 
 
@@ -52,64 +48,6 @@ def test_noise_tells_nothing_of_an_image(stage: Stage, name: str, defense: str) 
     assert advantage(scene, null=defense == "none") <= 0.02
 
 
-@pytest.mark.slow
-def test_masks_are_read_off_what_a_client_sends_that_keeps_them(stage: Stage) -> None:
-    many = MASKS | {"dataset": {"name": "toy_images", "n": 600}}
-    scene = stage(attack=READING | {"steps": 300}, **many, evaluate={"targets": 50})
-    guess = Attempt(scene).run()[0]
-    assert guess.shape == (50, 1, 8, 8)
-    assert scene.question.score(guess)["advantage"] > 0.85
-
-
-@pytest.mark.parametrize("defense", ["none", "toy_static"])
-def test_noise_tells_nothing_of_a_mask(stage: Stage, defense: str) -> None:
-    scene = stage(attack=READING | {"steps": 60}, **MASKS, defense=defense, evaluate={"targets": 50})
-    guess = Attempt(scene, null=defense == "none").run()[0]
-    found = scene.question.score(guess)["advantage"]
-    assert scene.question.null_leaks(guess, found, 0)[0] is False
-    assert found <= 0.02
-
-
-def test_features_tell_the_server_what_z_alone_does_not_need_to(stage: Stage) -> None:
-    scene = stage(attack=READING | {"steps": 20}, dataset="toy_images", model="toy_skips", evaluate={"targets": 20})
-    view = Attempt(scene).view
-    attack = InverseNetwork(goal=scene.goal, width=8)
-    both = attack.decoder(view, (1, 8, 8))
-    before = {name: t.clone() for name, t in view.top.state_dict().items()}
-    both.train()(view.smashed)
-    assert all(torch.equal(t, before[name]) for name, t in both.top[0].state_dict().items())  # norms stood still
-    assert not both.top[0].training
-    assert not any("top" in name for name, _ in both.named_parameters())
-    assert Attempt(scene).run()[0].shape == (20, 1, 8, 8)
-
-
-@pytest.mark.parametrize("dataset", [{"name": "toy_flat", "task": "value"}, "toy_flat"], ids=["values", "classes"])
-def test_other_labels_are_guessed_in_their_own_shape(stage: Stage, dataset: Any) -> None:
-    attack = READING | {"steps": 200}
-    scene = stage(attack=attack, dataset=dataset, model=OPEN, cut=1, protocol="u_shape", evaluate={"targets": 40})
-    guess = Attempt(scene).run()[0]
-    assert guess.shape == ((40, 3) if scene.data.task.kind == "classes" else scene.targets.y.shape)
-    assert scene.question.score(guess)["advantage"] > 0.1
-
-
-def test_what_is_reconstructed_is_a_parameter_and_decides_what_is_needed() -> None:
-    image, mask = (plugins.make("attack", {"name": "inverse_network"} | more, Path()) for more in ({}, READING))
-    assert "labels" in str(mask)
-    assert "goal" not in str(image)
-    assert Grant.AUX_LABELS in mask.needs  # type: ignore[attr-defined]
-    assert Grant.AUX_LABELS not in image.needs  # type: ignore[attr-defined]
-    with pytest.raises(BadInput, match="goal: must be 'inputs' or 'labels', not 'membership'"):
-        plugins.make("attack", {"name": "inverse_network", "goal": "membership"}, Path())
-    with pytest.raises(BadInput, match="size: must be 'S', 'M', 'L' or 'XL', not 'XXL'"):
-        plugins.make("attack", {"name": "inverse_network", "size": "XXL"}, Path())
-
-
-def test_masks_that_cross_the_wire_are_no_secret() -> None:
-    whole = {"dataset": ["ecg_synthetic"], "model": ["ecg_cnn"], "attack": [READING], "threat": ["query_server"]}
-    (cell,) = [c for c in matrix.read({"matrix": whole}).cells if c.attack["name"] == "inverse_network"]
-    assert "already holds the labels" in str(cell.skip)
-
-
 def test_a_younger_parameter_at_its_default_leaves_keys_and_seeds_alone() -> None:
     plain = plugins.make("attack", {"name": "inverse_network"}, Path())
     assert plain.parameters().keys() == {"steps", "batch", "lr", "width", "dense", "checks"}
@@ -117,8 +55,13 @@ def test_a_younger_parameter_at_its_default_leaves_keys_and_seeds_alone() -> Non
     assert plugins.make("attack", {"name": "inverse_network", "size": "S"}, Path()).parameters()["size"] == "S"
 
 
-class Asked:
-    """A view that counts how many records were asked."""
+def test_a_size_that_does_not_exist_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="size: must be 'S', 'M', 'L' or 'XL', not 'XXL'"):
+        plugins.make("attack", {"name": "inverse_network", "size": "XXL"}, Path())
+
+
+class CountingView:
+    """A view that counts the records that were queried."""
 
     in_shape, cut_shape = (1, 8, 8), (1, 8, 8)
 
@@ -130,14 +73,14 @@ class Asked:
         return x + self.noise * torch.randn_like(x)
 
 
-@pytest.mark.parametrize(("noise", "asked"), [(0.0, 2 * 64), (0.5, 5 * 64)])
-def test_images_are_asked_anew_only_as_long_as_the_answers_change(noise: float, asked: int) -> None:
-    view, own = Asked(noise), torch.rand(64, 1, 8, 8)
-    endless = lessons(view, own, 16)  # type: ignore[arg-type]
-    for _ in range(5 * 16):  # five sets of answers, each for four passes of four batches
-        z, i = next(endless)
-        assert (z - own[i]).abs().max() <= 8 * noise
-    assert view.n == asked
+@pytest.mark.parametrize(("noise", "queried"), [(0.0, 2 * 64), (0.5, 5 * 64)])
+def test_images_are_queried_again_only_as_long_as_the_replies_change(noise: float, queried: int) -> None:
+    view, records = CountingView(noise), torch.rand(64, 1, 8, 8)
+    batches = query_batches(view, records, 16)  # type: ignore[arg-type]
+    for _ in range(5 * 16):  # five queries, each for four passes of four batches
+        z, rows = next(batches)
+        assert (z - records[rows]).abs().max() <= 8 * noise
+    assert view.n == queried
 
 
 @pytest.mark.slow
@@ -170,15 +113,15 @@ def test_every_decoder_makes_an_image_of_any_cut(cut: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("cut", CUTS[:-1], ids=str)
 def test_the_published_networks_fit_any_cut_of_images(cut: tuple[int, ...]) -> None:
-    pilot, inverse = nets.strided_pilot((1, 64, 64), cut, (0.0, 1.0), 4)
+    pilot, inverse = fsha_published.pilot_and_inverse((1, 64, 64), cut, (0.0, 1.0), 4)
     code = pilot(torch.rand(4, 1, 64, 64))
     assert code.shape == (4, *cut)
     guess = inverse(code)
     assert guess.shape == (4, 1, 64, 64)
     assert 0 <= guess.min() <= guess.max() <= 1
-    critic = nets.residual_critic(cut, 16)
+    critic = fsha_published.residual_critic(cut, 16)
     assert critic(code).shape == (4, 1)
-    assert sum(isinstance(m, nets._Block) for m in critic) == 6
+    assert sum(isinstance(m, fsha_published.Block) for m in critic) == 6
 
 
 def test_the_published_hijack_answers_every_step_but_the_last(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

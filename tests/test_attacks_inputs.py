@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from splitleak.attacks import rmle
 from splitleak.contract import BadInput, Defense
-from splitleak.pieces import roughness
+from splitleak.pieces import squared_variation
 from splitleak.plan import plugins
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
@@ -147,12 +147,12 @@ def test_descent_goes_through_what_transforms_and_around_what_only_adds_noise() 
     assert not torch.equal(f(x), f(x))
 
 
-def test_roughness_is_of_positions_and_not_of_channels() -> None:
+def test_squared_variation_is_over_positions_and_not_over_channels() -> None:
     image = torch.zeros(2, 3, 4, 4)
     image[:, :, :, 2:] = 1.0
-    assert roughness(image) == 2 * 3 * 4
-    assert roughness(torch.arange(6.0).view(1, 1, 6)) == 5
-    assert roughness(torch.rand(2, 6)) == 0
+    assert squared_variation(image) == 2 * 3 * 4
+    assert squared_variation(torch.arange(6.0).view(1, 1, 6)) == 5
+    assert squared_variation(torch.rand(2, 6)) == 0
 
 
 def test_records_of_the_oracle_hold_no_target_and_are_not_learned_from_twice(stage: Stage) -> None:

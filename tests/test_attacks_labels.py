@@ -156,7 +156,7 @@ def vanilla(top: nn.Module, z: Tensor, y: Tensor, g: Tensor | None = None, task:
     return View(facts, Grant.SMASHED | Grant.LABELS | Grant.GRADIENT | Grant.TOP, sources)
 
 
-def test_a_member_is_told_by_loss_by_norm_and_by_sureness() -> None:
+def test_a_member_has_a_smaller_loss_a_shorter_gradient_and_a_more_confident_output() -> None:
     y = torch.randint(0, 3, (N,))
     member = torch.arange(N) < N // 2
     logits = (3.0 * F.one_hot(y, 3) + 0.1 * torch.randn(N, 3)) * (0.2 + member[:, None])
@@ -175,7 +175,7 @@ def test_membership_has_a_score_for_masks_and_values() -> None:
         assert Membership(source=source).run(vanilla(nn.Identity(), z, y, task=task)).shape == (8,)  # type: ignore[arg-type]
     value = vanilla(nn.Identity(), z.flatten(1), y.flatten(1), task=Task("value", 16))
     assert Membership().run(value).shape == (8,)
-    with pytest.raises(BadInput, match="a value comes without a probability"):
+    with pytest.raises(BadInput, match="a predicted value has no probability"):
         Membership(source="activation").run(value)
 
 

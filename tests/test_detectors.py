@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak.attacks import fsha
-from splitleak.attacks.fsha import Spy
+from splitleak.attacks import fsha, splitspy
+from splitleak.attacks.splitspy import FalseLabelDetector
 from splitleak.contract import BadInput, Grant, Step, Task, View
 from splitleak.defenses.scrutinizer import separation
 from splitleak.defenses.splitguard import LiveSplitGuard, SplitGuard, alarm, score
@@ -244,22 +244,22 @@ def test_fsha_without_the_new_fields_answers_every_step(run: Run, monkeypatch: p
 def test_the_spy_knows_false_labels_and_leaves_them_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[tuple[bool, bool]] = []
     told: list[bool] = []
-    inside, sees = LiveSplitGuard.batch, Spy.sees_false_labels
+    inside, detects = LiveSplitGuard.batch, FalseLabelDetector.detects
 
     def batch(guard: LiveSplitGuard, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         sent = inside(guard, x, y)
         told.append(guard.fake)
         return sent
 
-    def judge(spy: Spy, step: Step) -> bool:
-        found = sees(spy, step)
+    def judge(detector: FalseLabelDetector, step: Step) -> bool:
+        found = detects(detector, step)
         judged.append((told[-1], found))
         return found
 
     monkeypatch.setattr(LiveSplitGuard, "batch", batch)
-    monkeypatch.setattr(fsha.Spy, "sees_false_labels", judge)
+    monkeypatch.setattr(FalseLabelDetector, "detects", judge)
     replies = Replies(monkeypatch)
-    spying = HIJACK | {"iterations": 200, "start": 60, "spy": True}
+    spying = HIJACK | {"name": "splitspy", "iterations": 200, "start": 60}
     defense = GUARD | {"p_fake": 0.1, "start": 20}
     record = only(run(**SIGNALS, attack=spying, defense=defense, train={"epochs": 1}))
     mine = judged[:200]  # before the null twin's
@@ -275,18 +275,18 @@ def test_the_spy_knows_false_labels_and_leaves_them_alone(run: Run, monkeypatch:
 
 def test_the_spy_needs_what_it_reads_and_no_u_shape_has_it(run: Run) -> None:
     assert not fsha.FSHA().needs & (Grant.TOP | Grant.LABELS)
-    assert fsha.FSHA(spy=True).needs & Grant.TOP
-    (record,) = run(**SIGNALS, protocol="u_shape", attack=HIJACK | {"spy": True})
+    assert splitspy.SplitSpy().needs == fsha.FSHA().needs | Grant.TOP | Grant.LABELS
+    (record,) = run(**SIGNALS, protocol="u_shape", attack=HIJACK | {"name": "splitspy"})
     assert record["status"] == "skipped"
     assert "LABELS" in record["why"]
 
 
 def test_a_spys_threshold_comes_from_the_losses_before() -> None:
-    spy = Spy(Task("classes", 2))
+    detector = FalseLabelDetector(Task("classes", 2))
     losses = iter([0.5, 0.6, 0.4, 0.5, 0.7, 0.5, 0.45, 2.0, 0.6, 2.5])
-    spy.task = type("Fixed", (), {"loss": lambda *_: torch.tensor(next(losses))})()  # type: ignore[assignment]
+    detector.task = type("Fixed", (), {"loss": lambda *_: torch.tensor(next(losses))})()  # type: ignore[assignment]
     step = type("Batch", (), {"top": staticmethod(lambda z: z), "smashed": 0, "labels": 0})()
-    found = [spy.sees_false_labels(step) for _ in range(10)]
+    found = [detector.detects(step) for _ in range(10)]
     assert [i for i, f in enumerate(found) if f and i > 4] == [7, 9]
 
 
