@@ -91,8 +91,8 @@ def test_a_split_is_trained_on_the_same_images_as_the_whole_network(way: dict[st
     ]
     prints = []
     for given in cells:
-        cell = matrix.read(given, TOYS).cells[0]
-        made = victim.fresh(cell, load_data(Case.of(cell, TOYS), torch.device("cpu")), TOYS)
+        case = Case.of(matrix.read(given, TOYS).cells[0], TOYS)
+        made = victim.fresh(case, load_data(case, torch.device("cpu")))
         Fit(made).run()
         prints.append([t.clone() for t in made.split.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*prints, strict=True))

@@ -312,12 +312,12 @@ COLLAPSE: dict[str, Any] = {"model": PLAIN, "cut": 2, "train": {"epochs": 15, "l
 
 
 def test_at_the_published_weight_the_network_collapses_and_the_record_knows_since_when(stage: Stage) -> None:
-    calm, gone = (stage(defense=d, **COLLAPSE).kept[1] for d in ("none", "proxy_adversary"))
-    assert calm["collapsed_at"] is None
-    assert calm["loss_curve"][-1] < 0.9 * calm["loss_constant"]
-    assert len(gone["loss_curve"]) == 15
-    assert 0 <= gone["collapsed_at"] < 14
-    assert min(gone["loss_curve"][gone["collapsed_at"] :]) >= 0.98 * gone["loss_constant"]
+    calm, gone = (stage(defense=d, **COLLAPSE).kept.facts.learned for d in ("none", "proxy_adversary"))
+    assert calm.collapsed_at is None
+    assert calm.loss_curve[-1] < 0.9 * calm.loss_constant
+    assert len(gone.loss_curve) == 15
+    assert 0 <= gone.collapsed_at < 14
+    assert min(gone.loss_curve[gone.collapsed_at :]) >= 0.98 * gone.loss_constant
 
 
 @pytest.mark.slow

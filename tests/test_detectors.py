@@ -16,8 +16,8 @@ from splitleak.contract import BadInput, Grant, Step, Task, View
 from splitleak.defenses.scrutinizer import separation
 from splitleak.defenses.splitguard import LiveSplitGuard, SplitGuard, alarm, score
 from splitleak.report import detection
-from splitleak.score import channel
 from splitleak.score.attempt import Attempt
+from splitleak.score.null import NullChannel
 from splitleak.score.scene import Scene
 from splitleak.train import victim
 from splitleak.train.fit import training_of
@@ -156,7 +156,7 @@ def test_nothing_fake_in_release_queries_log_or_utility(attempt: Try) -> None:
 def test_a_null_channel_gets_no_fake_batches(attempt: Try) -> None:
     tried = attempt(lambda view: [None for _ in view.steps] and None, "STEPS", null=True, **SIGNALS, defense=GUARD)
     null = tried.victim.live
-    assert isinstance(null, channel.NullChannel)
+    assert isinstance(null, NullChannel)
     assert isinstance(null.live, LiveSplitGuard)
     assert not null.live.training
     assert null.live.batch(torch.rand(2, 3), torch.tensor([0, 1]))[1].tolist() == [0, 1]

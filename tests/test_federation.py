@@ -279,7 +279,7 @@ def test_where_many_are_sent_together_others_records_are_the_better_blind_guess(
     for n, kind in ((2, "mean record"), (150, "auxiliary records")):
         asked = question(n, torch.zeros(n, dtype=torch.long))
         aux = Records(torch.rand(200, 5), torch.zeros(200, dtype=torch.long), torch.arange(200))
-        floor = asked.against_lots(aux, 0).floor
+        floor = asked.with_drawn_floor(aux, 0).floor
         assert floor.kind == kind
         blind = replace(asked, floor=floor)
         assert blind.score(blind.check(floor.inputs, "blind"))["advantage"] == pytest.approx(0, abs=1e-9)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from splitleak.contract import Data, Dataset, Goal, Records, Task
+from splitleak.contract import Data, Dataset, Records, Task
 from splitleak.contract.errors import BadInput, NotAtHand
 from splitleak.datasets import fashion_mnist
 from splitleak.datasets.cxr_lung import CXRLung
@@ -369,9 +369,10 @@ def test_adults_are_auxiliary_data_against_children(home: Path) -> None:
     chosen = {"dataset": [{"name": "cxr_lung", "size": 16}], "model": ["ecg_cnn"], "attack": ["inverse_network"],
               "aux": [{"name": "cxr_lung_adult", "size": 16}]}  # fmt: skip
     cell = matrix.read({"matrix": chosen}, Path()).cells[0]
-    data = load_data(Case.of(cell, Path()), torch.device("cpu"))
-    targets, _ = targets_of(cell, data, Goal.INPUTS)
-    aux = aux_of(cell, data, targets, Path())
+    case = Case.of(cell, Path())
+    data = load_data(case, torch.device("cpu"))
+    targets, _ = targets_of(case, data)
+    aux = aux_of(case, data, targets)
     assert aux.x.shape == (10, 1, 16, 16)
     assert not {row.tobytes() for row in aux.x.numpy()} & {row.tobytes() for row in data.private.x.numpy()}
 

@@ -68,7 +68,7 @@ def test_an_onlooker_that_reaches_the_victim_is_found_out(attempt: Try) -> None:
     def vandal(view: View) -> None:
         step = next(view.steps)
         with torch.no_grad():
-            next(step._top[0].parameters()).mul_(2)  # past the gate: Python cannot forbid it
+            next(step._open[0].args[0].parameters()).mul_(2)  # past the gate: Python cannot forbid it
 
     with pytest.raises(RuntimeError, match="the attack disturbed it"):
         attempt(vandal, "STEPS")

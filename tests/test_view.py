@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadInput, Goal, Grant, NotGranted, Step, View, threats
-from splitleak.contract.view import Gate
+from splitleak.contract.view import Gate, Granted
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
@@ -33,7 +33,9 @@ MODELS = {"vanilla": ("toy_flat", "toy_chain"), "u_shape": ("toy_images", "toy_s
 
 def offered(cls: type[Gate]) -> set[str]:
     """What a view or a step offers by a grant: its properties and methods, found by themselves."""
-    found = {name for name, value in vars(cls).items() if inspect.isfunction(value) or isinstance(value, property)}
+    found = {
+        name for name, value in vars(cls).items() if inspect.isfunction(value) or isinstance(value, property | Granted)
+    }
     return {name for name in found if not name.startswith("_")} - {"has_read", "close"}
 
 
