@@ -13,6 +13,7 @@ from splitleak.contract.errors import BadInput
 from splitleak.jobs import pool as runner
 from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix as matrices
+from splitleak.plan.axes import AXES
 from splitleak.plan.cell import Cell
 from splitleak.plan.matrix import Matrix
 from splitleak.plan.seeds import order_seed
@@ -95,8 +96,8 @@ def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
     cells = matrix.cells
     for condition in only:
         axis, equals, value = condition.partition("=")
-        if not equals or axis not in matrices.AXES:
-            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(matrices.AXES)})")
+        if not equals or axis not in AXES:
+            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(AXES)})")
         kept = [cell for cell in cells if value in _names(cell, axis)]
         if not kept:
             there = sorted({_names(cell, axis)[0] for cell in cells})

@@ -23,6 +23,10 @@ class Dataset(Plugin, ABC):
     def load(self) -> Data:
         """Read, check and divide; BadInput names the file and what is wrong with it."""
 
+    def locate(self) -> None:
+        """Raise NotAtHand where the files are missing. Override it where that can be told without reading them."""
+        self.load()
+
 
 class Model(Plugin, ABC):
     """An architecture as blocks in a row that can be cut after any of them; the cut k keeps k at the client.
