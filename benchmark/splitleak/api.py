@@ -10,17 +10,15 @@ from typing import Any
 import torch
 
 from splitleak.contract.errors import BadInput
+from splitleak.jobs import check
 from splitleak.jobs import pool as runner
 from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix as matrices
 from splitleak.plan.axes import AXES
 from splitleak.plan.cell import Cell
 from splitleak.plan.matrix import Matrix
-from splitleak.plan.seeds import order_seed
 from splitleak.report.table import Record
 from splitleak.report.table import leaderboard as leaderboard
-from splitleak.train import victim
-from splitleak.train.division import divide
 
 Say = Callable[[str], None]
 
@@ -32,15 +30,18 @@ def run(
     workers: int = 1,
     device: str = "auto",
     only: Sequence[str] = (),
+    data: str = "auto",
     progress: bool = False,
     say: Say = lambda line: None,
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
     out: the folder of records and victims, `runs/<name of the matrix>` by default. only: "defense=none" and the
-    like keep the cells whose axis starts with that. A run that was interrupted goes on where it stopped.
+    like keep the cells whose axis starts with that. data: what a dataset with `otherwise` becomes: "auto" the real one
+    if its files are on this machine, "real" always the real one, "synthetic" always the other. A run that was
+    interrupted goes on where it stopped.
     """
-    whole = select(matrices.read(matrix), only)
+    whole = select(matrices.read(matrix, data=data), only)
     for note in whole.notes:
         say(note)
     folder = (
@@ -52,7 +53,7 @@ def run(
     with runner.alone_in(folder):
         todo = runner.plan(whole, worker)
         cells = [cell for waiting in todo.waiting.values() for cell in waiting] + todo.ready
-        verify(cells, worker)
+        check.verify(cells, worker)
         _do(todo, worker, workers, progress)
         for warning in worker.store.warnings:
             say(warning)
@@ -72,23 +73,6 @@ def _do(todo: runner.Plan, worker: Worker, workers: int, progress: bool) -> None
             bar.update()
 
         runner.carry_out(todo, worker, workers, tell)
-
-
-def verify(cells: Sequence[Cell], worker: Worker) -> None:
-    """Load and divide every dataset and build every network once: a mistake is told before hours are spent."""
-    for cell in {str(c.dataset): c for c in cells}.values():
-        data = worker.data(cell)
-        worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
-        for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
-            divide(data.private, one.clients, data.task, order_seed(one))
-        for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
-            try:
-                victim.fresh(one, data, worker.base).split.shapes(data.in_shape)
-            except BadInput:
-                raise
-            except Exception as error:  # the network of an outside plug-in that does not take these records
-                who = f"model '{one.model['name']}', cut {one.cut}, protocol '{one.protocol}'"
-                raise BadInput(f"{who}: records {data.in_shape} do not pass: {error}") from error
 
 
 def select(matrix: Matrix, only: Sequence[str]) -> Matrix:

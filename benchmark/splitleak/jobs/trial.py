@@ -1,0 +1,108 @@
+"""Every network trains for a moment under every defence: what fails is told, and a step is timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from splitleak.contract import Grant
+from splitleak.contract.errors import BadInput, Diverged
+from splitleak.jobs import check
+from splitleak.jobs.worker import Worker
+from splitleak.plan.cell import Cell
+from splitleak.plan.seeds import Stream, axis_seed, order_seed
+from splitleak.plan.settings import Train
+from splitleak.train import victim
+from splitleak.train.loop import Party, make_optimizer
+from splitleak.train.victim import Victim
+
+MOMENT = 0.25  # seconds of timed steps for one network and defence; at least one step
+BUDGET = 30.0  # seconds of all steps, after which no other network is tried
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network under a defence. seconds: of one training step, None where none was timed."""
+
+    cell: Cell
+    records: int  # private ones
+    tried: bool
+    seconds: float | None
+
+
+def try_out(cells: Sequence[Cell], worker: Worker) -> list[Trial]:
+    """`check.verify`, then training steps of each network under each defence, BUDGET seconds of them."""
+    trials, left = [], BUDGET
+    for same in check.by_dataset(cells):
+        data = worker.data(same[0])
+        check.verify_dataset(same, data, worker)
+        for cell in check.one_each(same, *check.KIND):
+            start, tried = time.perf_counter(), left > 0
+            seconds = _seconds_of_a_step(check.built(cell, data, worker)) if tried else None
+            trials.append(Trial(cell, len(data.private), tried, seconds))
+            left -= time.perf_counter() - start
+    return trials
+
+
+def _seconds_of_a_step(made: Victim) -> float | None:
+    """Train for a moment; None where the first step ends the training: it diverges, or the defence stops it."""
+    what = f"defense '{made.cell.defense['name']}' on {check.who(made.cell)}"
+    try:
+        with Stream(axis_seed("check", made.cell)):
+            _check_smash(made, what)
+            return _timed(training_steps(made))
+    except Diverged:
+        return None
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{what}: a training step fails: {check.said(error)}") from error
+
+
+def _timed(steps: Iterator[None]) -> float | None:
+    """Mean seconds from one yield to the next, over a MOMENT; the first step is a warm-up."""
+    next(steps, None)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < MOMENT:
+        if next(steps, "ended") == "ended":
+            return None
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def _check_smash(made: Victim, what: str) -> None:
+    if made.whole:
+        return
+    x = made.data.private.x[: made.cell.train.batch_size]
+    with torch.no_grad():
+        z = made.split.bottom(x)[0]
+        check.check_tensor(made.live.smash(z), tuple(z.shape), f"{what}: what smash returns")
+
+
+def training_steps(made: Victim) -> Iterator[None]:
+    """Endless training of a victim, a yield in each step; a network that is never cut trains as one client would."""
+    if not made.whole:
+        for _ in victim.training(made).steps(Grant(0), set(), endless=True):
+            yield
+        return
+    settings = local_settings(made.cell)
+    party = Party(0, made.split, made.data.private, settings, order_seed(made.cell))
+    optimizer = make_optimizer(settings)(made.split.train().parameters())
+    while True:
+        for x, y in party.batches():
+            x, y = made.live.batch(x, y) if made.protocol == "fedavg" else (x, y)
+            optimizer.zero_grad()
+            made.data.task.loss(made.split(x), y).backward()
+            optimizer.step()
+            yield
+
+
+def local_settings(cell: Cell) -> Train:
+    """`[train]` as a client uses it: `fedavg` may set its own batch size, optimiser and rate."""
+    if cell.federated is None:
+        return cell.train
+    own = {name: getattr(cell.federated, name) for name in ("batch_size", "optimizer", "lr")}
+    return replace(cell.train, **{name: value for name, value in own.items() if value is not None})
