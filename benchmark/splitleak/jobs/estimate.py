@@ -1,8 +1,10 @@
 """How long a run will take, roughly: timed training steps, and what attacks took in earlier records.
 
 An attack without an earlier record is guessed. One that optimises something, which its parameter `lr` tells, at a
-minute, in proportion to the LENGTHS that a matrix sets; any other at a second. In the reference tables those with `lr`
-took from a second to five minutes, half of them more than 50 seconds, and all others less than a second.
+minute, in proportion to the LENGTHS that a matrix sets; any other at a second. One that tampers with the training takes
+no less than TAMPERED training steps of its victim for each of its `iterations`. In the reference tables attacks with
+`lr` took from a second to five minutes, half of them more than 50 seconds, all others less than a second, and an
+iteration of `fsha` as long as 3 to 5 steps of its victim.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from statistics import mean
 
@@ -18,8 +19,9 @@ import torch
 
 from splitleak.contract.errors import BadInput
 from splitleak.contract.plugin import defaults
-from splitleak.jobs.check import KIND, one_each
-from splitleak.jobs.trial import Trial, local_settings, try_out
+from splitleak.jobs.check import one_each
+from splitleak.jobs.steps import Steps, trained
+from splitleak.jobs.trial import Trial, try_out
 from splitleak.jobs.worker import Worker
 from splitleak.plan import plugins
 from splitleak.plan.cell import VICTIM, Cell, Spec
@@ -27,6 +29,7 @@ from splitleak.plan.matrix import Matrix
 from splitleak.store import read_records
 
 GUESS, QUICK = 60.0, 1.0  # seconds of an attack at its default parameters: that optimises, and that does not
+TAMPERED = 4
 LENGTHS = ("steps", "iterations", "epochs", "pilot", "tail", "invert")  # parameters that count an attack's own steps
 
 Seconds = dict[tuple[str, bool], float]  # (label of an attack, with its null channel) -> mean of earlier records
@@ -67,23 +70,29 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
     lines.append(f"{len(matrix.cells)} cells ({len(matrix.cells) - len(legal)} skipped) on {victims} victims")
     if untried := sum(not trial.tried for trial in trials):
         lines.append(f"{untried} of {len(trials)} networks were built but not trained for a moment, to save time")
-    place = f"{workers} cores" if device == "cpu" else "one GPU"
-    return [*lines, estimate(legal, trials, folder, matrix.base).line(workers, place)]
+    found = estimate(legal, trials, folder, matrix.base)
+    return [*lines, found.line(workers, f"{workers} cores") if device == "cpu" else found.line(1, "one GPU")]
 
 
 def estimate(cells: Sequence[Cell], trials: Sequence[Trial], folder: Path, base: Path) -> Estimate:
     """Of a whole run of these cells; `folder` is where earlier records may lie."""
-    victims = [_training(cell, trials) for cell in _trained(cells)]
+    steps = Steps(trials)
+    victims = [steps.of_training(cell) * steps.seconds(cell) for cell in trained(cells)]
     known, guessed, seconds = earlier(folder), 0, 0.0
     for cell in cells:
         found = known.get((plugins.label("attack", cell.attack, base), cell.null))
         guessed += found is None and _optimises(cell.attack)
-        seconds += _guess(cell, base) if found is None else found
-    basis = f"attacks from the records in {folder}"
-    if guessed:
-        attacks = "attacks" if not known else f"{guessed} attacks without a record in {folder}"
-        basis = f"{attacks} guessed at about {GUESS / 60:.0f} minute each"
+        seconds += _guess(cell, base, steps) if found is None else found
+    basis = _basis(guessed, bool(known), folder)
     return Estimate(sum(victims) / 60, seconds / 60, max(victims, default=0.0) / 60, basis)
+
+
+def _basis(guessed: int, known: bool, folder: Path) -> str:
+    """What the attacks' minutes are from."""
+    minutes = f"guessed at about {GUESS / 60:.0f} minute each"
+    if known:
+        return f"records in {folder}" + (f", {guessed} attacks {minutes}" if guessed else "")
+    return f"attacks {minutes}" if guessed else "attacks of about a second"
 
 
 def earlier(folder: Path) -> Seconds:
@@ -99,39 +108,10 @@ def earlier(folder: Path) -> Seconds:
     return {key: mean(times) for key, times in found.items()}
 
 
-def _trained(cells: Sequence[Cell]) -> list[Cell]:
-    """One cell for each training: an undefended split with one client is trained once for all its cuts."""
-    shared = [c for c in cells if c.defense["name"] == "none" and c.clients.n == 1 and c.cut is not None]
-    alone = {id(cell) for cell in shared}
-    fields = [name for name in VICTIM if name != "train"]
-    return [
-        *one_each(shared, *(name for name in fields if name != "cut")),
-        *one_each([cell for cell in cells if id(cell) not in alone], *fields),
-    ]
-
-
-def _training(cell: Cell, trials: Sequence[Trial]) -> float:
-    """Seconds of a victim's training: its steps times those of a step, or of a similar network's."""
-    same = [t for t in trials if all(getattr(t.cell, name) == getattr(cell, name) for name in KIND)]
-    near = [t for t in trials if (t.cell.dataset, t.cell.model) == (cell.dataset, cell.model)]
-    for group in (same, near, trials):
-        if measured := [t.seconds for t in group if t.seconds is not None]:
-            return steps_of(cell, same[0].records) * mean(measured)
-    return 0.0
-
-
-def steps_of(cell: Cell, records: int) -> int:
-    """Batches of a whole training, with the records divided evenly."""
-    n, settings = cell.clients.n, local_settings(cell)
-    batches = ceil(records / n / settings.batch_size)
-    if cell.federated is None:
-        return n * batches * settings.epochs
-    one = cell.federated.local_steps or cell.federated.local_epochs * batches
-    return max(1, int(n * cell.federated.fraction)) * one * cell.federated.rounds
-
-
-def _guess(cell: Cell, base: Path) -> float:
+def _guess(cell: Cell, base: Path, steps: Steps) -> float:
     seconds = GUESS * _length(cell.attack, base) if _optimises(cell.attack) else QUICK
+    if cell.tampers:
+        seconds = max(seconds, TAMPERED * cell.attack.get("iterations", 0) * steps.seconds(cell))
     return seconds * (2 if cell.null else 1)  # again on the null channel
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 
@@ -63,14 +64,15 @@ def _seconds_of_a_step(made: Victim) -> float | None:
 
 
 def _timed(steps: Iterator[None]) -> float | None:
-    """Mean seconds from one yield to the next, over a MOMENT; the first step is a warm-up."""
+    """Median seconds from one yield to the next, over a MOMENT; the first step is a warm-up."""
     next(steps, None)
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < MOMENT:
+    times: list[float] = []
+    while sum(times) < MOMENT:
+        start = time.perf_counter()
         if next(steps, "ended") == "ended":
             return None
-        count += 1
-    return (time.perf_counter() - start) / count
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def _check_smash(made: Victim, what: str) -> None:
