@@ -157,7 +157,7 @@ def test_what_is_trained_once_is_counted_once(lab: Any) -> None:
 
 
 def test_a_step_that_was_not_timed_takes_as_long_as_those_of_its_network(lab: Any) -> None:
-    cells, trials = trials_of(lab, 'defense = ["none", "laplace_range", "nopeek"]')
+    _, trials = trials_of(lab, 'defense = ["none", "laplace_range", "nopeek"]')
     steps = Steps([trials[0], Trial(trials[1].cell, 64, True, 4.0), Trial(trials[2].cell, 64, False, None)])
     assert [steps.seconds(trial.cell) for trial in trials] == [2.0, 4.0, 3.0]
 
