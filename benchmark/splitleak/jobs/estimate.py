@@ -29,7 +29,7 @@ from splitleak.plan.matrix import Matrix
 from splitleak.store import read_records
 
 GUESS, QUICK = 60.0, 1.0  # seconds of an attack at its default parameters: that optimises, and that does not
-TAMPERED = 4
+TAMPERED = 3
 LENGTHS = ("steps", "iterations", "epochs", "pilot", "tail", "invert")  # parameters that count an attack's own steps
 
 Seconds = dict[tuple[str, bool], float]  # (label of an attack, with its null channel) -> mean of earlier records

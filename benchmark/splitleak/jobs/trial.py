@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from statistics import median
 
 import torch
 
-from splitleak.contract import Grant
+from splitleak.contract import Data, Grant
 from splitleak.contract.errors import BadInput, Diverged
 from splitleak.jobs import check
 from splitleak.jobs.worker import Worker
@@ -22,6 +23,7 @@ from splitleak.train.victim import Victim
 
 MOMENT = 0.25  # seconds of timed steps for one network and defence; at least one step
 BUDGET = 30.0  # seconds of all steps, after which no other network is tried
+VALUES, FEWEST = 2**18, 4  # values in a batch: of larger records a trial takes fewer, but so many records in any case
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,27 @@ def try_out(cells: Sequence[Cell], worker: Worker) -> list[Trial]:
         check.verify_dataset(same, data, worker)
         for cell in check.one_each(same, *check.KIND):
             start, tried = time.perf_counter(), left > 0
-            seconds = _seconds_of_a_step(check.built(cell, data, worker)) if tried else None
+            seconds = _seconds_of_a_step(cell, data, worker) if tried else None
             trials.append(Trial(cell, len(data.private), tried, seconds))
             left -= time.perf_counter() - start
     return trials
 
 
-def _seconds_of_a_step(made: Victim) -> float | None:
+def _seconds_of_a_step(cell: Cell, data: Data, worker: Worker) -> float | None:
+    """Of a batch as large as in training; a trial with fewer records is scaled up."""
+    size = cell.train.batch_size
+    fewer = min(size, max(FEWEST, VALUES // prod(data.in_shape)))
+    seconds = _tried(check.built(replace(cell, train=replace(cell.train, batch_size=fewer)), data, worker))
+    return None if seconds is None else seconds * size / fewer
+
+
+def _tried(made: Victim) -> float | None:
     """Train for a moment; None where the first step ends the training: it diverges, or the defence stops it."""
     what = f"defense '{made.cell.defense['name']}' on {check.who(made.cell)}"
     try:
         with Stream(axis_seed("check", made.cell)):
             _check_smash(made, what)
-            return _timed(training_steps(made))
+            return _timed(training_steps(made), _clock(made))
     except Diverged:
         return None
     except BadInput:
@@ -63,16 +73,21 @@ def _seconds_of_a_step(made: Victim) -> float | None:
         raise BadInput(f"{what}: a training step fails: {check.said(error)}") from error
 
 
-def _timed(steps: Iterator[None]) -> float | None:
+def _timed(steps: Iterator[None], clock: Callable[[], float]) -> float | None:
     """Median seconds from one yield to the next, over a MOMENT; the first step is a warm-up."""
     next(steps, None)
     times: list[float] = []
     while sum(times) < MOMENT:
-        start = time.perf_counter()
+        start = clock()
         if next(steps, "ended") == "ended":
             return None
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return median(times)
+
+
+def _clock(made: Victim) -> Callable[[], float]:
+    """Of one thread the processor's time, which other programs do not lengthen; a GPU has to be waited for."""
+    return time.process_time if made.data.private.x.device.type == "cpu" else time.perf_counter
 
 
 def _check_smash(made: Victim, what: str) -> None:
