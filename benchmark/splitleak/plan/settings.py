@@ -71,7 +71,7 @@ class Evaluate:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     targets: Annotated[int, Field(ge=2)] = 1000  # records under attack, at most
-    whose: Literal["train", "test"] = "train"  # the part that targets come from; for test records only z is sent
+    whose: Literal["train", "test"] = "train"  # part of the targets; for test records no gradient and no label is sent
     hints: Positive = 1  # targets of each class with known label, for an attack on labels
     draws: Positive = 1  # random draws of the hints; the attack runs once on each, and its score is the mean
 
