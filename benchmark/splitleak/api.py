@@ -10,17 +10,17 @@ from typing import Any
 import torch
 
 from splitleak.contract.errors import BadInput
+from splitleak.jobs import check
 from splitleak.jobs.executors import Processes, Serial
 from splitleak.jobs.schedule import Job, Schedule
 from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix as matrices
+from splitleak.plan.axes import AXES
 from splitleak.plan.cell import Cell
 from splitleak.plan.matrix import Matrix
 from splitleak.report.table import Record
 from splitleak.report.table import leaderboard as leaderboard
 from splitleak.store import alone_in
-from splitleak.train.division import divide
-from splitleak.train.victim import fresh
 
 Say = Callable[[str], None]
 
@@ -32,15 +32,18 @@ def run(
     workers: int = 1,
     device: str = "auto",
     only: Sequence[str] = (),
+    data: str = "auto",
     progress: bool = False,
     say: Say = lambda line: None,
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
     out: the folder of records and victims, `runs/<name of the matrix>` by default. only: "defense=none" and the
-    like keep the cells whose axis starts with that. A run that was interrupted goes on where it stopped.
+    like keep the cells whose axis starts with that. data: what a dataset with `otherwise` becomes: "auto" the real one
+    if its files are on this machine, "real" always the real one, "synthetic" always the other. A run that was
+    interrupted goes on where it stopped.
     """
-    whole = select(matrices.read(matrix), only)
+    whole = select(matrices.read(matrix, data=data), only)
     for note in whole.notes:
         say(note)
     folder = (
@@ -51,7 +54,7 @@ def run(
     worker = Worker(folder, whole.base, pick_device(device))
     with alone_in(folder):
         schedule = Schedule.of(whole.cells, worker)
-        verify(schedule.cells, worker)
+        check.verify(schedule.cells, worker)
         _carry_out(schedule, worker, workers, progress)
         for warning in worker.store.warnings:
             say(warning)
@@ -86,30 +89,13 @@ class _Bar:
         self.bar.update()
 
 
-def verify(cells: Sequence[Cell], worker: Worker) -> None:
-    """Load and divide every dataset and build every network once: a mistake is told before hours are spent."""
-    for cell in {str(c.dataset): c for c in cells}.values():
-        data = worker.data(worker.case(cell))
-        worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
-        for one in {str(c.clients): c for c in cells if c.dataset == cell.dataset}.values():
-            divide(data.private, one.clients, data.task, one.seeds.order)
-        for one in {(str(c.model), c.cut, c.protocol): c for c in cells if c.dataset == cell.dataset}.values():
-            try:
-                fresh(worker.case(one), data).split.shapes(data.in_shape)
-            except BadInput:
-                raise
-            except Exception as error:  # the network of an outside plug-in that does not take these records
-                who = f"model '{one.model['name']}', cut {one.cut}, protocol '{one.protocol}'"
-                raise BadInput(f"{who}: records {data.in_shape} do not pass: {error}") from error
-
-
 def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
     """Keep the cells that match every AXIS=VALUE; a value names a plug-in, or stands as it prints."""
     cells = matrix.cells
     for condition in only:
         axis, equals, value = condition.partition("=")
-        if not equals or axis not in matrices.AXES:
-            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(matrices.AXES)})")
+        if not equals or axis not in AXES:
+            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(AXES)})")
         kept = [cell for cell in cells if value in _names(cell, axis)]
         if not kept:
             there = sorted({_names(cell, axis)[0] for cell in cells})

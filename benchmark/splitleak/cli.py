@@ -14,6 +14,9 @@ from splitleak.contract.errors import BadInput, Diverged
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
 MatrixName = Annotated[str, typer.Argument(metavar="MATRIX", help="A TOML file, or the name of a matrix that ships.")]
+DataChoice = Annotated[
+    str, typer.Option(metavar="auto|real|synthetic", help="A dataset with another one as `otherwise`.")
+]
 
 
 @app.command()
@@ -23,6 +26,7 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Processes of one thread each [one per core].")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     only: Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")] = None,
+    data: DataChoice = "auto",
 ) -> None:
     """Run every cell of a matrix, print the table and write its CSV. Run again, it goes on where it stopped."""
     from splitleak import api
@@ -31,7 +35,7 @@ def run(
     folder = out or Path("runs") / Path(matrix).stem
     records = api.run(
         matrix, folder, workers=api.cores() if workers is None else workers, device=device, only=only or (),
-        progress=True, say=tell,
+        data=data, progress=True, say=tell,
     )  # fmt: skip
     table = api.leaderboard(records)
     show.write_csv(table, folder / "leaderboard.csv")
@@ -63,21 +67,17 @@ def leaderboard(
 
 
 @app.command()
-def check(matrix: MatrixName) -> None:
-    """Validate a matrix and count its cells and victims; nothing is run."""
+def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
+    """Find the mistakes in a matrix, count its cells and victims, and estimate the minutes of a run."""
     from splitleak import api
-    from splitleak.jobs.worker import Worker
+    from splitleak.jobs import estimate
     from splitleak.plan import matrix as matrices
 
-    whole = matrices.read(matrix)
-    legal = [cell for cell in whole.cells if not cell.skip]
-    api.verify(legal, Worker(Path("runs"), whole.base, "cpu"))
+    whole, folder = matrices.read(matrix, data=data), Path("runs") / Path(matrix).stem
     for note in whole.notes:
         tell(note)
-    for why in sorted({f"skipped: attack '{cell.attack['name']}': {cell.skip}" for cell in whole.cells if cell.skip}):
-        typer.echo(why)
-    victims = len({cell.victim_key for cell in legal})
-    typer.echo(f"{len(whole.cells)} cells ({len(whole.cells) - len(legal)} skipped) on {victims} victims")
+    for line in estimate.report(whole, folder, api.pick_device("auto"), api.cores()):
+        typer.echo(line)
 
 
 @app.command("list")

@@ -30,6 +30,10 @@ class Dataset(Plugin, ABC):
         same order.
         """
 
+    def locate(self) -> None:
+        """Raise NotAtHand where the files are missing. Override it where that can be told without reading them."""
+        self.load()
+
 
 class Model(Plugin, ABC):
     """An architecture as a row of blocks. Cut k keeps the first k blocks at the client.

@@ -1,4 +1,4 @@
-"""Threat models as columns: a named set of grants, cut down to what the protocol really puts on the wire."""
+"""Threat models: what a named attacker has, limited to what the protocol really sends."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from splitleak.contract.protocols import TRAFFIC, Protocol
 
 WIRE = Grant.SMASHED | Grant.GRADIENT | Grant.LABELS
 HONEST = WIRE | Grant.TOP | Grant.STEPS | Grant.ARCHITECTURE | Grant.HINTS
-FEDERAL = Grant.UPDATES | Grant.ARCHITECTURE  # what there is to see of a federation
-DATA = Grant.AUX | Grant.AUX_LABELS  # not a threat's but the `aux` axis's to give
+FEDERAL = Grant.UPDATES | Grant.ARCHITECTURE  # all that the server of a federation can have
+DATA = Grant.AUX | Grant.AUX_LABELS  # granted by the `aux` axis, never by a threat
 EVERYTHING = ~Grant(0)
 
-# What answers the question itself: an attack never holds its own goal's truth.
+# The grant that is the answer itself: an attack never holds the ground truth of its own goal.
 TRUTH = {Goal.INPUTS: Grant.INPUTS, Goal.LABELS: Grant.LABELS}
 
 
 @dataclass(frozen=True)
 class Threat:
-    """A named adversary: where it sits and what it may have."""
+    """A named attacker: where it sits, what it may have, and the protocols under which it exists."""
 
     name: str
-    side: str
+    side: str  # where it sits, for a person to read
     grants: Grant
     protocols: tuple[Protocol, ...] = ("vanilla", "u_shape")
 
     def on(self, protocol: str) -> Grant:
-        """What it has under this protocol, its knowledge of the defence (Kerckhoffs) included."""
+        """What it has under a protocol. It always knows the defence's algorithm (Kerckhoffs's principle)."""
         grants = self.grants
         if protocol not in self.protocols:
-            return Grant(0)  # `central`: a whole model sends nothing
-        traffic = TRAFFIC[protocol]
-        if traffic.updates:
+            return Grant(0)  # under `central` nothing is sent
+        if TRAFFIC[protocol].updates:
             return grants & FEDERAL | Grant.DEFENSE
-        if not traffic.labels:
-            grants &= ~Grant.LABELS
+        if not TRAFFIC[protocol].labels:
+            grants &= ~Grant.LABELS  # in a u-shape the labels stay at the client
         return (grants | Grant.DEFENSE) & ~(DATA | Grant.UPDATES)
 
 
 THREATS = {
     threat.name: threat
-    for threat in (
+    for threat in (  # the weakest first: `first_legal` takes the first that suffices
         Threat("eavesdropper", "the wire", WIRE),
         Threat("honest_server", "server", HONEST),
         Threat("query_server", "server", HONEST | Grant.QUERY),
@@ -60,12 +59,12 @@ THREATS = {
 
 
 def granted(threat: str, protocol: str, goal: Goal, aux: Grant) -> Grant:
-    """All that an attack of this goal gets: the threat's grants, the auxiliary axis's, less its goal's own truth."""
+    """All that an attack with this goal gets: from the threat and the `aux` axis, without the goal's own truth."""
     return (THREATS[threat].on(protocol) | aux) & ~TRUTH.get(goal, Grant(0))
 
 
 def objection(threat: str, protocol: str, goal: Goal, needs: Grant, aux: Grant) -> str | None:
-    """Why a cell is not legal, or None."""
+    """Why an attack with this goal and these needs cannot run under a threat, or None where it can."""
     truth = TRUTH.get(goal, Grant(0))
     if threat != "oracle" and truth and truth in THREATS[threat].on(protocol):
         return f"threat '{threat}' already holds the {goal.value} under protocol '{protocol}'"
@@ -77,5 +76,5 @@ def objection(threat: str, protocol: str, goal: Goal, needs: Grant, aux: Grant) 
 
 
 def first_legal(protocol: str, goal: Goal, needs: Grant, aux: Grant) -> str | None:
-    """The weakest preset, in the order of the list, that grants what an attack needs."""
+    """The first threat, in the order of THREATS, under which an attack can run; None where there is none."""
     return next((name for name in THREATS if objection(name, protocol, goal, needs, aux) is None), None)

@@ -1,4 +1,4 @@
-"""The sections of a matrix beside its axes: how the victim is trained and how an attack is judged."""
+"""The sections of a matrix beside its axes: how a victim is trained, how attacks are scored, what a matrix is about."""
 
 from __future__ import annotations
 
@@ -11,76 +11,89 @@ from splitleak.contract.plugin import later, short
 from splitleak.contract.task import Objective
 
 Positive = Annotated[int, Field(ge=1)]
+FEDERATED = ("rounds", "local_epochs", "local_steps", "strategy", "fraction", "proximal_mu", "server_lr")  # in [train]
 
 
 @dataclass(frozen=True)
 class Train:
-    """`[train]`: one optimiser a party, all with the same settings."""
+    """`[train]`: how a victim is trained. Client and server use the same optimiser settings."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-    epochs: Positive = 20
-    batch_size: Annotated[int, Field(ge=2)] = 32
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    epochs: Positive = 20  # passes over the private records
+    batch_size: Annotated[int, Field(ge=2)] = 32  # records
+    lr: Annotated[float, Field(gt=0)] = 1e-3  # learning rate of the first epoch
     optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
-    schedule: Literal["constant", "cosine"] = "constant"
-    loss: Objective = later("own")  # of masks also dice, bce, bce_dice
-    flip: Literal["none", "horizontal", "both"] = later("none")  # mirror images at random, and masks with them
-    augment: bool = later(False)  # turn, scale, shift and relight images at random, and move masks with them
-    curve: bool = False  # note the utility on the test part after every epoch; nothing is chosen by it
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd; adam ignores it
+    schedule: Literal["constant", "cosine"] = "constant"  # of the learning rate, by epoch
+    loss: Objective = later("own")  # "own": the loss of the task; masks can also be trained with dice, bce or bce_dice
+    flip: Literal["none", "horizontal", "both"] = later("none")  # mirror images at random, and their masks with them
+    augment: bool = later(False)  # turn, scale, shift and relight images at random, and move their masks with them
+    curve: bool = False  # record the utility on the test part after every epoch; it selects nothing
 
 
 @dataclass(frozen=True)
 class Federated:
-    """The protocol `fedavg`: what Flower's strategy asks of the clients each round, and what it makes of the answers.
+    """Settings of the protocol `fedavg`: what the server asks of the clients in each round.
 
-    `[train]` gives rounds, local_epochs, local_steps and strategy for all, a table on the protocol axis for one point.
+    `[train]` sets rounds, local_epochs, local_steps, strategy, fraction, proximal_mu and server_lr for the whole
+    matrix; a table on the protocol axis sets any field for one value of that axis.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-    rounds: Positive = 5
-    local_epochs: Positive = 3  # of each client's own records, in each round
-    local_steps: Positive | None = None  # so many batches a round, in place of epochs
-    batch_size: Positive | None = None  # of the clients, as the next two; None is `[train]`'s
-    optimizer: Literal["adam", "sgd"] | None = None
-    lr: Annotated[float, Field(gt=0)] | None = None
-    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
-    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the clients that take part in a round
-    proximal_mu: Annotated[float, Field(ge=0)] = 0.1  # of fedprox: the pull back to the round's first weights
-    server_lr: Annotated[float, Field(gt=0)] = 0.01  # of fedadam
-    utility_every: Positive = 1  # rounds between two points of the utility's curve: each costs the whole test part
+    rounds: Positive = 5  # averages over the clients
+    local_epochs: Positive = 3  # passes of a client over its own records in one round
+    local_steps: Positive | None = None  # batches of a client in one round; replaces local_epochs
+    batch_size: Positive | None = None  # records in a client's batch; None: the value of `[train]`
+    optimizer: Literal["adam", "sgd"] | None = None  # of the clients; None: the value of `[train]`
+    lr: Annotated[float, Field(gt=0)] | None = None  # learning rate of the clients; None: the value of `[train]`
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"  # how the server combines the clients' weights
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the clients that take part in a round
+    proximal_mu: Annotated[float, Field(ge=0)] = 0.1  # of fedprox: weight of the pull to the round's first weights
+    server_lr: Annotated[float, Field(gt=0)] = 0.01  # of fedadam: learning rate of the server
+    utility_every: Positive = 1  # rounds between two points of the utility curve; each point reads the whole test part
 
     def __str__(self) -> str:
-        """`fedavg(rounds=5, local_epochs=3)`: what was chosen, and how long it trains in any case."""
-        long = "local_epochs" if self.local_steps is None else "local_steps"
-        usual = {f.name: f.default for f in fields(self)}
+        """`fedavg(rounds=5, local_epochs=3)`: the length of the training, and what differs from the defaults."""
+        length = "local_epochs" if self.local_steps is None else "local_steps"
+        default = {f.name: f.default for f in fields(self)}
         own = {"fedprox": ("proximal_mu",), "fedadam": ("server_lr",)}.get(self.strategy, ())
-        always = ("rounds", long, *(["strategy", *own] if own else []))
-        chosen = [n for n, d in usual.items() if n in always or (getattr(self, n) != d and n != "local_epochs")]
+        always = ("rounds", length, *(["strategy", *own] if own else []))
+        chosen = [n for n, d in default.items() if n in always or (getattr(self, n) != d and n != "local_epochs")]
         return f"fedavg({', '.join(f'{n}={short(getattr(self, n))}' for n in chosen)})"
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """`[evaluate]`: whose records are attacked, how many, and how many hints a class a label attack gets, how often."""
+    """`[evaluate]`: which records are attacked, and how many known labels an attack on labels gets."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-    targets: Annotated[int, Field(ge=2)] = 1000
-    whose: Literal["train", "test"] = "train"  # of test records no gradient and no label crosses
-    hints: Positive = 1  # a class
-    draws: Positive = 1  # of the hints: an attack on labels that reads them is run on each, its score their mean
+    targets: Annotated[int, Field(ge=2)] = 1000  # records under attack, at most
+    whose: Literal["train", "test"] = "train"  # part of the targets; for test records no gradient and no label is sent
+    hints: Positive = 1  # targets of each class with known label, for an attack on labels
+    draws: Positive = 1  # random draws of the hints; the attack runs once on each, and its score is the mean
 
 
 @dataclass(frozen=True)
 class Clients:
-    """The `clients` axis: how many, whether they take turns or average, and how their records differ."""
+    """One value of the `clients` axis: how many clients there are, and how they train and divide the records."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-    n: Positive = 1
-    mode: Literal["sequential", "parallel"] = "sequential"
-    skew: Annotated[float, Field(gt=0)] | None = later(None)  # alpha of a Dirichlet: small is skewed; None is even
+    n: Positive = 1  # clients
+    mode: Literal["sequential", "parallel"] = "sequential"  # they train in turn, or together with averaged weights
+    skew: Annotated[float, Field(gt=0)] | None = later(
+        None
+    )  # alpha of a Dirichlet division; small is uneven, None is even
 
     def __str__(self) -> str:
         if self.n == 1:
             return "1"
         return f"{self.n} {self.mode}" + ("" if self.skew is None else f" skew={self.skew:g}")
+
+
+@dataclass(frozen=True)
+class AboutSection:
+    """`[about]`: what a person wants to know before a run. It is no part of any key."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    what: str = ""  # one sentence
+    minutes: Annotated[float, Field(gt=0)] | None = None  # of a whole run on two CPU cores, measured or estimated

@@ -1,0 +1,127 @@
+"""The cells of one block of axes: every victim, the attacks on it, and the reason where a cell is skipped."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from splitleak.contract import Attack, Defense, Goal, Grant, Model, Protocol, threats
+from splitleak.contract.errors import BadInput
+from splitleak.contract.protocols import TRAFFIC
+from splitleak.plan.axes import Axes
+from splitleak.plan.cell import Cell
+from splitleak.plan.points import Made, Point, made, values
+from splitleak.plan.settings import Federated
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of axes, its plug-ins made. `blank` has the sections `[train]` and `[evaluate]`."""
+
+    blank: Cell
+    points: dict[str, list[Any]]  # the fields of Point
+    attacks: list[Made]
+    blinds: list[str | None]  # goals of the attack `blind`; None: every goal that the other attacks have
+    threats: list[str | None]  # None: the weakest that an attack can run under
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, those of a victim together; the control `blind` comes before the attacks that it belongs to."""
+        first = self.points["seed"][0]
+        for chosen in itertools.product(*self.points.values()):
+            point = Point(*chosen)
+            victim = replace(_victim(self.blank, point), null=point.seed == first)
+            pairs = itertools.product(self.attacks, self.threats)
+            attacked = [_attacked(victim, attack, threat, point.aux.grants) for attack, threat in pairs]
+            yield from self._controls(victim, attacked)
+            yield from attacked
+
+    def _controls(self, victim: Cell, attacked: list[Cell]) -> Iterator[Cell]:
+        """`blind` for each pair of threat and goal that occurs."""
+        seen = list(dict.fromkeys((cell.threat, cell.goal) for cell in attacked if not cell.skip))
+        seen = seen or [("eavesdropper", Goal.INPUTS.value)]
+        for own in self.blinds:
+            usual = [(seen[0][0], own or Goal.INPUTS.value)]
+            for threat, goal in [(t, g) for t, g in seen if own in (None, g)] or usual:
+                yield replace(victim, attack={"name": "blind", "goal": goal}, goal=goal, threat=threat)
+
+
+def block(axes: Axes, blank: Cell, base: Path) -> Block:
+    """Make and check the plug-ins of every axis; files of plug-ins are named from `base`."""
+    points = values(axes, cast(Federated, blank.federated), base)
+    attacks = [made("attack", given, base) for given in axes["attack"]]
+    blinds = [given.get("goal") for given in axes["attack"] if given["name"] == "blind"]
+    others = [attack for attack in attacks if attack.spec["name"] != "blind"]
+    return Block(replace(blank, federated=None), points, others, blinds, axes["threat"])
+
+
+def _victim(blank: Cell, point: Point) -> Cell:
+    """A cell with all but the attack, its cut checked; `skip` says where the defence would do nothing."""
+    model, (named, federated), clients = cast(Model, point.model.plugin), point.protocol, point.clients
+    protocol: Protocol = named or ("u_shape" if model.u_shaped else "vanilla")
+    if clients.n == 1:
+        clients = replace(clients, skew=None)  # one client holds every record: the same cell
+    train = blank.train
+    if federated is not None:
+        clients = replace(clients, mode="parallel" if clients.n > 1 else "sequential")
+        train = replace(train, epochs=1)  # the length of the training is in rounds
+    return replace(
+        blank,
+        train=train,
+        dataset=point.dataset.spec,
+        model=point.model.spec,
+        defense=point.defense.spec,
+        cut=_cut(model, protocol, point.cut),
+        protocol=protocol,
+        federated=federated,
+        clients=clients,
+        aux=point.aux.spec,
+        seed=point.seed,
+        skip=_idle(cast(Defense, point.defense.plugin), protocol),
+    )
+
+
+def _cut(model: Model, protocol: Protocol, wanted: int | None) -> int | None:
+    """The wanted cut or the model's own, None where the protocol has none; BadInput where it is not legal."""
+    if not TRAFFIC[protocol].cut:
+        return None
+    cuts = model.cuts(protocol)
+    if not cuts:
+        legal = ", ".join(p for p in get_args(Protocol) if not TRAFFIC[p].cut or model.cuts(p))
+        raise BadInput(f"model '{model}' cannot be cut under protocol '{protocol}' (legal protocols: {legal})")
+    if wanted is None:
+        return cuts[0]
+    if wanted not in cuts:
+        legal = ", ".join(map(str, sorted(cuts)))
+        raise BadInput(f"model '{model}' cannot be cut at {wanted} under protocol '{protocol}' (legal cuts: {legal})")
+    return wanted
+
+
+def _idle(defense: Defense, protocol: Protocol) -> str | None:
+    """Why a defence is skipped: where it does nothing, its row would show a protection that does not exist."""
+    if protocol in defense.protocols:
+        return None
+    return f"defense '{defense}' does nothing under protocol '{protocol}' ({', '.join(defense.protocols)})"
+
+
+def _attacked(victim: Cell, of: Made, threat: str | None, aux: Grant) -> Cell:
+    attack = cast(Attack, of.plugin)
+    threat, why = _threat(victim.protocol, attack.goal, attack.needs, aux, threat)
+    return replace(
+        victim,
+        attack=of.spec,
+        goal=attack.goal.value,
+        threat=threat,
+        skip=victim.skip or why,
+        tampers=Grant.TAMPER in attack.needs,
+    )
+
+
+@lru_cache
+def _threat(protocol: str, goal: Goal, needs: Grant, aux: Grant, wanted: str | None) -> tuple[str, str | None]:
+    """The threat that an attack runs under, and the reason where it may not."""
+    threat = wanted or threats.first_legal(protocol, goal, needs, aux) or "oracle"
+    return threat, threats.objection(threat, protocol, goal, needs, aux)
