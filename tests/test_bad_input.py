@@ -81,7 +81,7 @@ CALLS = {
     "missing matrix": (["run", "smoek"], "no matrix 'smoek'; did you mean 'smoke'.*ships: .*smoke"),
     "missing file": (["run", "nowhere.toml"], "no matrix 'nowhere.toml'.*a TOML file, or one that ships"),
     "folder as a matrix": (["check", "."], r"no matrix '\.'"),
-    "no workers": (["run", "m.toml", "--workers", "0"], "--workers must be at least 1, not 0"),
+    "no workers": (["run", "m.toml", "--workers", "0"], "--workers.*0 is not in the range x>=1"),
     "text for workers": (["run", "m.toml", "--workers", "two"], "'--workers'.*integer"),
     "unknown device": (["run", "m.toml", "--device", "tpu"], "--device must be auto, cpu or cuda, not 'tpu'"),
     "unknown option": (["run", "m.toml", "--wokers", "1"], "--wokers"),

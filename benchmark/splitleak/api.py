@@ -1,22 +1,24 @@
-"""The Python interface: what the command line does, as two functions."""
+"""The Python interface: `run` and `leaderboard` do what the commands of the same name do."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from splitleak.contract.errors import BadInput
 from splitleak.jobs import pool as runner
 from splitleak.jobs.worker import Worker
+from splitleak.main_guard import need_main_guard
+from splitleak.only import select
 from splitleak.plan import matrix as matrices
 from splitleak.plan.cell import Cell
-from splitleak.plan.matrix import Matrix
 from splitleak.plan.seeds import order_seed
-from splitleak.report.table import Record
+from splitleak.records import Record
+from splitleak.report.progress import Progress, job_labels
 from splitleak.report.table import leaderboard as leaderboard
 from splitleak.train import victim
 from splitleak.train.division import divide
@@ -36,8 +38,11 @@ def run(
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
-    out: the folder of records and victims, `runs/<name of the matrix>` by default. only: "defense=none" and the
-    like keep the cells whose axis starts with that. A run that was interrupted goes on where it stopped.
+    out: the folder of records and victims, `runs/<name of the matrix>` by default. workers: processes of one thread
+    each; with several, a script must call this under `if __name__ == "__main__":`. device: auto, cpu or cuda.
+    only: keep the cells of these values, such as "defense=laplace_range(epsilon=5)", "defense=laplace_range" or
+    "seed=0"; conditions on several axes must all hold. progress: show a bar on standard error. say: gets warnings.
+    A run that was interrupted goes on where it stopped. Raises BadInput for a mistake of the user.
     """
     whole = select(matrices.read(matrix), only)
     for note in whole.notes:
@@ -47,6 +52,7 @@ def run(
     )
     if workers < 1:
         raise BadInput(f"--workers must be at least 1, not {workers}")
+    need_main_guard(workers)
     worker = Worker(folder, whole.base, pick_device(device))
     with runner.alone_in(folder):
         todo = runner.plan(whole, worker)
@@ -56,20 +62,23 @@ def run(
         for warning in worker.store.warnings:
             say(warning)
         records = [worker.store.record(cell.key) for cell in whole.cells]
-    return [record for record in records if record is not None]
+    return [cast(Record, record) for record in records if record is not None]
 
 
 def _do(todo: runner.Plan, worker: Worker, workers: int, progress: bool) -> None:
-    from tqdm import tqdm
-
-    with tqdm(total=todo.jobs, disable=not progress or not todo.jobs, unit="job", smoothing=0) as bar:
-        counts: dict[str, int] = {}
+    labels = job_labels(todo.ready, todo.waiting, worker.base)
+    with Progress(todo.jobs, progress) as bar:
+        waiting = list(labels) if workers == 1 else []  # one worker takes the jobs in this order
 
         def tell(key: str, status: str) -> None:
-            counts[status] = counts.get(status, 0) + 1
-            bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items()), refresh=False)
-            bar.update()
+            while waiting and (ended := waiting.pop(0)) != key:
+                bar.ended(labels[ended], "failed")  # a victim: its attacks end without it
+            bar.ended(labels[key], status)
+            if waiting:
+                bar.started(labels[waiting[0]])
 
+        if waiting:
+            bar.started(labels[waiting[0]])
         runner.carry_out(todo, worker, workers, tell)
 
 
@@ -88,26 +97,6 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
             except Exception as error:  # the network of an outside plug-in that does not take these records
                 who = f"model '{one.model['name']}', cut {one.cut}, protocol '{one.protocol}'"
                 raise BadInput(f"{who}: records {data.in_shape} do not pass: {error}") from error
-
-
-def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
-    """Keep the cells that match every AXIS=VALUE; a value names a plug-in, or stands as it prints."""
-    cells = matrix.cells
-    for condition in only:
-        axis, equals, value = condition.partition("=")
-        if not equals or axis not in matrices.AXES:
-            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(matrices.AXES)})")
-        kept = [cell for cell in cells if value in _names(cell, axis)]
-        if not kept:
-            there = sorted({_names(cell, axis)[0] for cell in cells})
-            raise BadInput(f"--only '{condition}': no such cell ({axis}: {', '.join(there)})")
-        cells = kept
-    return Matrix(cells, matrix.base, matrix.notes)
-
-
-def _names(cell: Cell, axis: str) -> list[str]:
-    value = getattr(cell, axis)
-    return [str(value["name"])] if isinstance(value, dict) else [str(value)]
 
 
 def pick_device(device: str) -> str:

@@ -1,0 +1,89 @@
+"""The progress bar of a run: jobs done and failed, and what is running now.
+
+It shows no time left: jobs differ a hundredfold in length, so any estimate from those that have ended is wrong.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from tqdm import tqdm
+
+from splitleak.plan import plugins
+from splitleak.plan.cell import Cell
+from splitleak.report.text import shorten
+
+FORMAT = "{n_fmt}/{total_fmt} jobs [{elapsed}]{postfix}"
+COUNTERS = 24  # characters of FORMAT before the postfix, about
+
+
+class Progress:
+    """Told of every job that starts (`started`) and ends (`ended`); a context manager."""
+
+    def __init__(self, total: int, visible: bool = True, file: TextIO | None = None) -> None:
+        hidden = not visible or not total
+        self.running: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self._bar = tqdm(total=total, disable=hidden, bar_format=FORMAT, file=file or sys.stderr)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def started(self, label: str) -> None:
+        """A job has started; several may have the same label."""
+        self.running.append(label)
+        self._show(refresh=True)
+
+    def ended(self, label: str, status: str) -> None:
+        """A job has ended, whether its start was announced or not; status: victim, done, skipped, diverged, failed."""
+        if label in self.running:
+            self.running.remove(label)
+        self.counts[status] += 1
+        self._show(refresh=False)
+        self._bar.update()
+
+    def _show(self, refresh: bool) -> None:
+        room = shutil.get_terminal_size().columns - COUNTERS
+        self._bar.set_postfix_str(state(self.counts, self.running, room), refresh=refresh)
+
+
+def state(counts: Counter[str], running: Sequence[str], width: int) -> str:
+    """`3 done, 1 failed; running: channel on none`: counts, and as many labels as fit."""
+    said = ", ".join(f"{n} {'trained' if status == 'victim' else status}" for status, n in counts.items())
+    more = f" (+{len(running) - 1})" if len(running) > 1 else ""
+    together = "; ".join([*([said] if said else []), *([f"running: {', '.join(running)}"] if running else [])])
+    if len(together) <= width or not running:
+        return shorten(together, width)
+    first = "; ".join([*([said] if said else []), f"running: {running[0]}"])
+    return shorten(first, width - len(more)) + more
+
+
+def job_labels(ready: Sequence[Cell], waiting: Mapping[str, Sequence[Cell]], base: Path) -> dict[str, str]:
+    """What the bar shows of each job, by its key, in the order of one worker: `channel on none, cut 2, seed 0`.
+
+    ready: cells whose victim is trained; waiting: the others, by the key of their victim, which is a job too.
+    """
+
+    def victim_label(cell: Cell) -> str:
+        cut = "" if cell.cut is None else f", cut {cell.cut}"
+        return f"{plugins.label('defense', cell.defense, base)}{cut}, seed {cell.seed}"
+
+    def attack_label(cell: Cell) -> str:
+        return f"{plugins.label('attack', cell.attack, base)} on {victim_label(cell)}"
+
+    labels = {cell.key: attack_label(cell) for cell in ready}
+    for key, cells in waiting.items():
+        labels[key] = f"training {victim_label(cells[0])}"
+        labels |= {cell.key: attack_label(cell) for cell in cells}
+    return labels
