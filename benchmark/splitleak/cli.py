@@ -106,7 +106,7 @@ def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool 
     from splitleak.report.summary import summary
 
     show.write_csv(table, path)
-    typer.echo(show.long_table(table) if every_row else summary(table, ranked))
+    typer.echo(f"\n{show.long_table(table) if every_row else summary(table, ranked)}")
     typer.echo("\nAll columns:" if every_row else "\nAll rows: add --all to the command, or read")
     typer.echo(f"  {path}")
 

@@ -15,7 +15,7 @@ from types import FrameType
 
 from splitleak.contract.errors import BadInput
 
-GUARDS = ("__name__", "parent_process", "current_process")  # names in an `if` that keep workers out
+GUARDS = ("__name__", "current_process")  # names in the condition of an `if` that keeps workers out
 
 
 def need_main_guard(workers: int) -> None:
@@ -24,8 +24,8 @@ def need_main_guard(workers: int) -> None:
         return
     script = Path(getattr(sys.modules["__main__"], "__file__", None) or "the script").name
     raise BadInput(
-        f"run(workers={workers}) starts processes that import {script} again: put the call of run under "
-        'if __name__ == "__main__": or use workers=1'
+        f"run(workers={workers}) starts processes that import {script} again: put the call under "
+        '`if __name__ == "__main__":`, or write workers=1'
     )
 
 

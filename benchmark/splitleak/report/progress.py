@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,24 +22,35 @@ from splitleak.report.text import shorten
 
 FORMAT = "{n_fmt}/{total_fmt} jobs [{elapsed}]{postfix}"
 COUNTERS = 24  # characters of FORMAT before the postfix, about
+TICK = 1.0  # seconds between two updates of the elapsed time on a terminal
 
 
 class Progress:
-    """Told of every job that starts (`started`) and ends (`ended`); a context manager."""
+    """A context manager; whoever runs jobs calls `started` and `ended` for each of them."""
 
     def __init__(self, total: int, visible: bool = True, file: TextIO | None = None) -> None:
         hidden = not visible or not total
         self.running: list[str] = []
         self.counts: Counter[str] = Counter()
         self._bar = tqdm(total=total, disable=hidden, bar_format=FORMAT, file=file or sys.stderr)
+        self._over = threading.Event()
+        self._ticks = not hidden and (file or sys.stderr).isatty()
 
     def __enter__(self) -> Progress:
+        if self._ticks:
+            threading.Thread(target=self._tick, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         self._bar.close()
+
+    def _tick(self) -> None:
+        """Keep the elapsed time moving while a long job runs."""
+        while not self._over.wait(TICK):
+            self._bar.refresh()
 
     def started(self, label: str) -> None:
         """A job has started; several may have the same label."""

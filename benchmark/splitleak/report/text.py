@@ -62,8 +62,8 @@ def fit_labels(labels: Sequence[str], width: int) -> dict[str, str]:
     """
     distinct = list(dict.fromkeys(labels))
     fitted: dict[str, str] = {}
-    for label in distinct:
-        text = label if len(label) <= width else shorten(_distinctive(label, distinct), width)
+    for label, distinctive in zip(distinct, without_shared(distinct), strict=True):
+        text = label if len(label) <= width else shorten(distinctive, width)
         count = 2
         while text in fitted.values():
             mark = f"{ELLIPSIS}{count}"
@@ -72,12 +72,16 @@ def fit_labels(labels: Sequence[str], width: int) -> dict[str, str]:
     return fitted
 
 
-def _distinctive(label: str, labels: Sequence[str]) -> str:
+def without_shared(labels: Sequence[str]) -> list[str]:
     """`gaussian(epsilon=1, …)` where the other parameters are the same in all labels of that name."""
+    return [_distinctive(label, labels) for label in labels]
+
+
+def _distinctive(label: str, labels: Sequence[str]) -> str:
     name = label.partition("(")[0]
     parts = {other: _parameters(other) for other in labels if other.partition("(")[0] == name}
     shared = set.intersection(*map(set, parts.values()))
-    own = [part for part in _parameters(label) if part not in shared]
+    own = [part for part in parts[label] if part not in shared]
     if not own or len(own) == len(parts[label]):
         return label
     return f"{name}({', '.join([*own, ELLIPSIS])})"
