@@ -104,7 +104,7 @@ CALLS = {
         "--data must be auto, real or synthetic, not 'reel'",
     ),
     "unknown choice of data in a check": (["check", "m.toml", "--data", ""], "--data must be auto, real or synthetic"),
-    "no workers": (["run", "m.toml", "--workers", "0"], "--workers must be at least 1, not 0"),
+    "no workers": (["run", "m.toml", "--workers", "0"], "--workers.*0 is not in the range x>=1"),
     "text for workers": (["run", "m.toml", "--workers", "two"], "'--workers'.*integer"),
     "unknown device": (["run", "m.toml", "--device", "tpu"], "--device must be auto, cpu or cuda, not 'tpu'"),
     "unknown option": (["run", "m.toml", "--wokers", "1"], "--wokers"),

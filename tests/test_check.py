@@ -12,9 +12,10 @@ import torch
 
 from splitleak.contract.errors import BadInput
 from splitleak.jobs import check, estimate
+from splitleak.jobs import worker as worker_module
 from splitleak.jobs.steps import Steps, trained
 from splitleak.jobs.trial import Trial, try_out
-from splitleak.jobs.worker import Worker
+from splitleak.jobs.worker import Worker, blank_record
 from splitleak.plan import matrix
 
 HEAD = (
@@ -181,7 +182,7 @@ def test_attacks_are_guessed_by_their_length_or_known_from_records(lab: Any) -> 
     folder.mkdir(parents=True)
     worker = Worker(lab.out, lab.folder, "cpu")
     for cell in cells[:2]:
-        worker.store.write_record(worker.blank(cell) | {"status": "done", "seconds": 30.0})
+        worker.store.write_record(blank_record(worker.case(cell)) | {"status": "done", "seconds": 30.0})
     known = estimate.estimate(cells, trials, lab.out, lab.folder)
     assert known.attacks == pytest.approx(2 * 0.5 + (1 + 0.5))
     assert known.basis == f"records in {lab.out}, 2 attacks guessed at about 1 minute each"
@@ -200,8 +201,8 @@ def test_verify_loads_each_dataset_once(lab: Any, monkeypatch: pytest.MonkeyPatc
         lab.matrix("seed = [0, 1, 2]", dataset='["./toy_signals.py", { name = "./toy_signals.py", n = 32 }]')
     ).cells
     worker, loaded = Worker(lab.out, lab.folder, "cpu"), []
-    load = check.victim.load_data
-    monkeypatch.setattr(check.victim, "load_data", lambda *given: loaded.append(1) or load(*given))
+    load = worker_module.load_data
+    monkeypatch.setattr(worker_module, "load_data", lambda *given: loaded.append(1) or load(*given))
     check.verify(cells, worker)
     assert len(loaded) == 2
     with pytest.raises(BadInput, match="only 64 records"):

@@ -11,9 +11,10 @@ import pytest
 
 from splitleak import __version__
 from splitleak.plan import plugins
-from splitleak.report.show import table as printed
-from splitleak.report.show import write_csv
-from splitleak.report.table import interval, leaderboard
+from splitleak.report.means import interval
+from splitleak.report.show import long_table, write_csv
+from splitleak.report.table import leaderboard
+from splitleak.train import provenance
 
 CONTRACT = (
     "dataset, model, cut, protocol, clients, threat, aux, defense, goal, attack, "
@@ -26,7 +27,7 @@ HERE = Path.cwd()
 
 
 def hash_of(kind: plugins.Kind, name: str) -> str:
-    return plugins.file_hash(plugins.find(kind, name, HERE))
+    return provenance.code_of(plugins.find(kind, name, HERE))
 
 
 def record(
@@ -269,7 +270,7 @@ def test_order_of_the_records_does_not_matter() -> None:
 
 def test_printed_table_has_a_line_a_row_and_its_half_width() -> None:
     board = leaderboard([record(seed=0, advantage=0.4), record(seed=1, advantage=0.6), record("blind", advantage=None)])
-    text = printed(board)
+    text = long_table(board)
     assert text.startswith("ecg_synthetic / ecg_cnn, cut 2, vanilla\n")
     assert "0.500±1.271" in text  # t(0.975, 1) * 0.1
     assert "failed" in text

@@ -11,7 +11,7 @@ import torch
 
 from splitleak import api
 from splitleak.plan import matrix
-from splitleak.report import published
+from splitleak.report import invertibility, published
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_correlation_of_every_pair_is_that_of_dcor(
 ) -> None:
     a = torch.randn(4, 16, generator=generator)
     z = torch.randn(4, 3, 16, generator=generator) + a[:, None]
-    biased, honest = (published.correlation(a, z, unbiased=unbiased) for unbiased in (False, True))
+    biased, honest = (invertibility.correlation(a, z, unbiased=unbiased) for unbiased in (False, True))
     assert biased.shape == honest.shape == (4, 4, 3)
     some = [(0, 0, 0), (1, 3, 2), (3, 2, 1)]
     names = {"distance_correlation": biased, "u_distance_correlation_sqr": honest}
@@ -36,7 +36,7 @@ def test_correlation_of_every_pair_is_that_of_dcor(
 def test_flat_series_is_related_to_nothing() -> None:
     flat, other = torch.ones(2, 16), torch.rand(2, 1, 16)
     for unbiased in (False, True):
-        assert not published.correlation(flat, other, unbiased=unbiased).any()
+        assert not invertibility.correlation(flat, other, unbiased=unbiased).any()
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_channel_that_is_the_beat_is_found_and_the_published_pairing_hides_it(ge
     x = torch.rand(64, 1, 64, generator=generator)
     pooled = torch.nn.functional.avg_pool1d(x, 4)
     z = torch.cat([torch.rand(64, 2, 16, generator=generator), 3 * pooled + 1], 1)
-    found = published.invertibility(x, z, 32, generator)
+    found = invertibility.invertibility(x, z, 32, generator)
     assert found["dcor_paired_top"] == pytest.approx(1)
     assert found["dcor2_unbiased_top"] == pytest.approx(1)
     assert found["dcor_published_top"] < 0.5
@@ -55,7 +55,7 @@ def test_channel_that_is_the_beat_is_found_and_the_published_pairing_hides_it(ge
 def test_independent_channels_have_the_published_measure_s_floor_and_no_unbiased_one(
     generator: torch.Generator,
 ) -> None:
-    found = published.invertibility(
+    found = invertibility.invertibility(
         torch.randn(64, 1, 128, generator=generator), torch.randn(64, 4, 32, generator=generator), 32, generator
     )
     assert found["dcor_paired_mean"] > 0.2  # of nothing at all

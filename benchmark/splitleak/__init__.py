@@ -3,7 +3,8 @@
 records = splitleak.run("quick")        # a path, the name of a matrix that ships, or a dict of the same form
 table = splitleak.leaderboard(records)  # a pandas table
 
-A plug-in imports what it is written against from here: `from splitleak import Attack, Goal, Grant, View`.
+A plug-in imports its base class and its types from this package: `from splitleak import Attack, Goal, Grant, View`.
+A record is a dictionary; `Record` documents its fields.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from splitleak.contract import Task as Task
     from splitleak.contract import Update as Update
     from splitleak.contract import View as View
+    from splitleak.records import Record as Record
 
-PLACES = {"leaderboard": "api", "run": "api"} | dict.fromkeys(
+PLACES = {"leaderboard": "api", "run": "api", "Record": "records"} | dict.fromkeys(
     (
         "Attack", "BadInput", "Data", "Dataset", "Defense", "Detected", "Goal", "Grant", "Head", "Hooks", "Model",
         "Privacy", "Records", "Split", "Step", "Task", "Update", "View",
@@ -46,7 +48,7 @@ __all__ = ["__version__", *PLACES]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is used when it is used: `splitleak --help` needs no torch."""
+    """Import a public name when it is first used: `splitleak --help` needs no torch."""
     if name in PLACES:
         return getattr(import_module(f"splitleak.{PLACES[name]}"), name)
     raise AttributeError(f"module 'splitleak' has no attribute '{name}'")

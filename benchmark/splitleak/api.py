@@ -1,24 +1,24 @@
-"""The Python interface: what the command line does, as two functions."""
+"""The Python interface: `run` and `leaderboard` do what the commands of the same name do."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from splitleak.contract.errors import BadInput
 from splitleak.jobs import check
 from splitleak.jobs.executors import Processes, Serial
-from splitleak.jobs.schedule import Job, Schedule
+from splitleak.jobs.schedule import Schedule
 from splitleak.jobs.worker import Worker
+from splitleak.main_guard import need_main_guard
+from splitleak.only import select
 from splitleak.plan import matrix as matrices
-from splitleak.plan.axes import AXES
-from splitleak.plan.cell import Cell
-from splitleak.plan.matrix import Matrix
-from splitleak.report.table import Record
+from splitleak.records import Record
+from splitleak.report.progress import JobProgress
 from splitleak.report.table import leaderboard as leaderboard
 from splitleak.store import alone_in
 
@@ -38,10 +38,13 @@ def run(
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
-    out: the folder of records and victims, `runs/<name of the matrix>` by default. only: "defense=none" and the
-    like keep the cells whose axis starts with that. data: what a dataset with `otherwise` becomes: "auto" the real one
-    if its files are on this machine, "real" always the real one, "synthetic" always the other. A run that was
-    interrupted goes on where it stopped.
+    out: the folder of records and victims, `runs/<name of the matrix>` by default. workers: processes of one thread
+    each; with several, a script must call this under `if __name__ == "__main__":`. device: auto, cpu or cuda.
+    only: keep the cells of these values, such as "defense=laplace_range(epsilon=5)", "defense=laplace_range" or
+    "seed=0"; conditions on several axes must all hold. data: what a dataset with `otherwise` becomes: "auto" the real
+    one if its files are on this machine, "real" always the real one, "synthetic" always the other. progress: show a bar
+    on standard error. say: gets warnings. A run that was interrupted goes on where it stopped. Raises BadInput for a
+    mistake of the user.
     """
     whole = select(matrices.read(matrix, data=data), only)
     for note in whole.notes:
@@ -51,6 +54,7 @@ def run(
     )
     if workers < 1:
         raise BadInput(f"--workers must be at least 1, not {workers}")
+    need_main_guard(workers)
     worker = Worker(folder, whole.base, pick_device(device))
     with alone_in(folder):
         schedule = Schedule.of(whole.cells, worker)
@@ -59,54 +63,15 @@ def run(
         for warning in worker.store.warnings:
             say(warning)
         records = [worker.store.record(cell.key) for cell in whole.cells]
-    return [record for record in records if record is not None]
+    return [cast(Record, record) for record in records if record is not None]
 
 
 def _carry_out(schedule: Schedule, worker: Worker, workers: int, progress: bool) -> None:
-    from tqdm import tqdm
-
     if not schedule.jobs:
         return
-    with tqdm(total=schedule.jobs, disable=not progress, unit="job", smoothing=0) as bar:
-        observer = _Bar(bar)
-        serial = workers == 1
-        executor = Serial(schedule, worker, observer) if serial else Processes(schedule, worker, observer, workers)
+    with JobProgress(schedule.jobs, worker.base, progress) as bar:
+        executor = Serial(schedule, worker, bar) if workers == 1 else Processes(schedule, worker, bar, workers)
         executor.run()
-
-
-class _Bar:
-    """Counts the jobs that have ended."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar, self.counts = bar, dict[str, int]()
-
-    def started(self, job: Job) -> None:
-        """Nothing is shown yet."""
-
-    def ended(self, job: Job, status: str) -> None:
-        self.counts[status] = self.counts.get(status, 0) + 1
-        self.bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in self.counts.items()), refresh=False)
-        self.bar.update()
-
-
-def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
-    """Keep the cells that match every AXIS=VALUE; a value names a plug-in, or stands as it prints."""
-    cells = matrix.cells
-    for condition in only:
-        axis, equals, value = condition.partition("=")
-        if not equals or axis not in AXES:
-            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(AXES)})")
-        kept = [cell for cell in cells if value in _names(cell, axis)]
-        if not kept:
-            there = sorted({_names(cell, axis)[0] for cell in cells})
-            raise BadInput(f"--only '{condition}': no such cell ({axis}: {', '.join(there)})")
-        cells = kept
-    return Matrix(cells, matrix.base, matrix.notes)
-
-
-def _names(cell: Cell, axis: str) -> list[str]:
-    value = getattr(cell, axis)
-    return [str(value["name"])] if isinstance(value, dict) else [str(value)]
 
 
 def pick_device(device: str) -> str:

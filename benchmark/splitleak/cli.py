@@ -1,74 +1,126 @@
-"""The command line, one function a command. Exit 0 all done or skipped, 1 some failed, 2 bad input."""
+"""The command line, one function for each command.
+
+Exit status: 0 all cells are done or skipped, 1 some failed or diverged, 2 the user's input is wrong.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand
 
 from splitleak import __version__
 from splitleak.contract.errors import BadInput, Diverged
+from splitleak.records import Record, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
-MatrixName = Annotated[str, typer.Argument(metavar="MATRIX", help="A TOML file, or the name of a matrix that ships.")]
+FAULTS: tuple[Status, ...] = ("failed", "diverged")  # statuses that end in exit status 1
 DataChoice = Annotated[
     str, typer.Option(metavar="auto|real|synthetic", help="A dataset with another one as `otherwise`.")
 ]
 
 
-@app.command()
+class PlainHelp(TyperCommand):
+    """Help without the backslashes that some versions of typer put before brackets, for a markup that is off here.
+
+    Some versions also drop the help of arguments: commands explain theirs in the docstring.
+    """
+
+    def get_help(self, ctx: Any) -> str:
+        return super().get_help(ctx).replace("\\[", "[")
+
+
+MatrixName = Annotated[str, typer.Argument(metavar="MATRIX")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AXIS=VALUE",
+        help="Keep only these cells: seed=0, or defense='gaussian(epsilon=1)'. Several: all must hold.",
+    ),
+]
+EveryRow = Annotated[bool, typer.Option("--all", help="Print every row of the table, however wide.")]
+
+
+@app.command(cls=PlainHelp)
 def run(
     matrix: MatrixName,
-    out: Annotated[Path | None, typer.Option(help="Folder of records and victims [runs/NAME].")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of one thread each [one per core].")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    only: Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [runs/NAME].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of one thread [one per core].")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are computed.")] = "auto",
+    only: Only = None,
     data: DataChoice = "auto",
+    every_row: EveryRow = False,
 ) -> None:
-    """Run every cell of a matrix, print the table and write its CSV. Run again, it goes on where it stopped."""
+    """Run a matrix and print the strongest attacks.
+
+    MATRIX is a TOML file or the name of a matrix that ships (see: splitleak list matrices).
+
+    Records go to DIR/records, the table to DIR/leaderboard.csv. The same command continues an interrupted run.
+    """
     from splitleak import api
-    from splitleak.report import show
+    from splitleak.report.show import cell_name
 
     folder = out or Path("runs") / Path(matrix).stem
     records = api.run(
         matrix, folder, workers=api.cores() if workers is None else workers, device=device, only=only or (),
         data=data, progress=True, say=tell,
     )  # fmt: skip
-    table = api.leaderboard(records)
-    show.write_csv(table, folder / "leaderboard.csv")
-    typer.echo(show.table(table))
+    _print_board(api.leaderboard(records), folder / "leaderboard.csv", every_row)
+    counts = Counter(record["status"] for record in records)
+    typer.echo(f"{len(records)} cells: {', '.join(f'{n} {status}' for status, n in counts.items())}")
     for record in records:
-        if record["status"] in ("failed", "diverged"):
-            tell(f"{record['status']}: {show.where(record)}: {record['why']}")
-    typer.echo(f"{len(records)} cells in {folder / 'records'}; table in {folder / 'leaderboard.csv'}")
-    if any(record["status"] in ("failed", "diverged") for record in records):
+        if record["status"] in FAULTS:
+            tell(f"{record['status']}: {cell_name(record)}: {record['why']}")
+    if any(counts[status] for status in FAULTS):
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=PlainHelp)
 def leaderboard(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The CSV to write.")] = Path("leaderboard.csv"),
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The CSV file to write.")] = Path("leaderboard.csv"),
+    every_row: EveryRow = False,
 ) -> None:
-    """Gather the records of one or more results folders into one CSV."""
-    from splitleak.report import show
+    """Make one table from one or more results folders.
+
+    DIR is a folder that `splitleak run` wrote. Defences are sorted by their worst case, the least leakage first.
+    """
     from splitleak.report.table import leaderboard as gather
     from splitleak.store import read_records
 
     found = {record["key"]: record for folder in folders for record in read_records(folder)}
     if not found:
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
-    table = gather(list(found.values()))
-    show.write_csv(table, output)
-    typer.echo(f"{len(table)} rows from {len(found)} records in {output}")
+    table = gather([cast(Record, record) for record in found.values()])
+    _print_board(table, output, every_row, ranked=True)
+    typer.echo(f"{len(table)} rows from {len(found)} records")
 
 
-@app.command()
+def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool = False) -> None:
+    """Write the CSV; print the summary or all rows, then where the rest is."""
+    from splitleak.report import show
+    from splitleak.report.summary import summary
+
+    show.write_csv(table, path)
+    typer.echo(f"\n{show.long_table(table) if every_row else summary(table, ranked)}")
+    typer.echo("\nAll columns:" if every_row else "\nAll rows: add --all to the command, or read")
+    typer.echo(f"  {path}")
+
+
+@app.command(cls=PlainHelp)
 def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
-    """Find the mistakes in a matrix, count its cells and victims, and estimate the minutes of a run."""
+    """Find the mistakes in a matrix, count its cells and victims, and estimate the minutes of a run.
+
+    MATRIX is a TOML file or the name of a matrix that ships.
+    """
     from splitleak import api
     from splitleak.jobs import estimate
     from splitleak.plan import matrix as matrices
@@ -80,54 +132,66 @@ def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
         typer.echo(line)
 
 
-@app.command("list")
-def list_(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="attacks, defenses, models, datasets, threats, matrices")],
-) -> None:
-    """List the plug-ins of a kind, the threat models or the matrices that ship."""
-    from splitleak.report import show
+@app.command("list", cls=PlainHelp)
+def list_(what: Annotated[str, typer.Argument(metavar="WHAT")]) -> None:
+    """List plug-ins, threat models or matrices.
 
-    typer.echo(show.listing(what))
+    WHAT is one of: attacks, defenses, models, datasets, threats, matrices.
+    """
+    from splitleak.report.listing import listing
+
+    typer.echo(listing(what))
 
 
-@app.command()
+@app.command(cls=PlainHelp)
 def fetch(
-    dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="mitbih: the files of the dataset ecg; pvc: the file of ecg_pvc.")
-    ],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
     source: Annotated[
         str | None, typer.Option("--from", metavar="DIR|URL", help="Folder, archive or address [PhysioNet].")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the files [where the dataset looks for them].")] = None,
 ) -> None:
-    """Build a dataset's files from the raw records of a public database. Run again, it goes on where it stopped."""
+    """Build the files of a dataset from a public database.
+
+    DATASET is mitbih (makes the files of the dataset ecg) or pvc (makes the file of ecg_pvc).
+
+    The same command continues an interrupted build.
+    """
     from splitleak.datasets.reading import fetch as fetching
 
     for line in fetching.fetch(dataset, source, out, say=tell, progress=True):
         typer.echo(line)
 
 
-Cert = Annotated[Path, typer.Option(help="This end's certificate (PEM).")]
-Key = Annotated[Path, typer.Option(help="The key to it (PEM).")]
-CA = Annotated[Path, typer.Option(help="The authority that signed everybody's (PEM).")]
-Out = Annotated[Path | None, typer.Option(help="Folder of its record and weights, in wire/ [runs/NAME].")]
-Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for another end, or for its next message.")]
-Only = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")]
+Cert = Annotated[Path, typer.Option(help="Certificate of this machine (PEM file).")]
+Key = Annotated[Path, typer.Option(help="Private key of that certificate (PEM file).")]
+CA = Annotated[Path, typer.Option(help="Certificate of the authority that signed all certificates (PEM file).")]
+Out = Annotated[Path | None, typer.Option(help="Results folder; record and weights go to wire/ in it [runs/NAME].")]
+Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for a machine or for its next message.")]
 
 
-@app.command()
+@app.command(cls=PlainHelp)
 def serve(
     matrix: MatrixName,
     cert: Cert,
     key: Key,
     ca: CA,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0: any free one.")] = "127.0.0.1:50051",
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Address to listen on; port 0: any free port.")
+    ] = "127.0.0.1:50051",
     out: Out = None,
     wait: Wait = 120,
-    lost: Annotated[str, typer.Option(metavar="wait|leave", help="A client is lost: wait for it, or go on.")] = "wait",
+    lost: Annotated[
+        str, typer.Option(metavar="wait|leave", help="When a client is lost: wait for it, or train on without it.")
+    ] = "wait",
     only: Only = None,
 ) -> None:
-    """Hold the top of a split network and train it with the clients that join, over mutual TLS."""
+    """Be the server: train a split network with clients.
+
+    MATRIX is a TOML file or the name of a matrix that ships; with --only it must describe one victim.
+
+    The server holds the top. Clients connect with `splitleak join` over mutual TLS.
+    """
     from splitleak import wire
 
     wire.need()
@@ -143,21 +207,30 @@ def serve(
     typer.echo(f"record: {serving(case, listen, papers, folder, wait, lost == 'leave', tell)}")
 
 
-@app.command()
+@app.command(cls=PlainHelp)
 def join(
     matrix: MatrixName,
-    client: Annotated[int, typer.Option(min=0, help="Which of the clients, from 0.")],
-    server: Annotated[str, typer.Option(metavar="HOST:PORT")],
+    client: Annotated[int, typer.Option(min=0, help="Number of this client, from 0.")],
+    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Address of the server.")],
     cert: Cert,
     key: Key,
     ca: CA,
-    seal: Annotated[Path | None, typer.Option(help="32 random bytes, the clients' own: several need it.")] = None,
-    own_records: Annotated[bool, typer.Option("--own-records", help="All records here are this client's.")] = False,
+    seal: Annotated[
+        Path | None,
+        typer.Option(help="File of 32 random bytes that only the clients have; needed if there are several."),
+    ] = None,
+    own_records: Annotated[
+        bool, typer.Option("--own-records", help="All private records on this machine belong to this client.")
+    ] = False,
     out: Out = None,
     wait: Wait = 120,
     only: Only = None,
 ) -> None:
-    """Hold records, labels (in a u-shape), bottom and head, and train them with a server elsewhere."""
+    """Be a client: train a split network with a server.
+
+    MATRIX is the same as on the server. The client holds the records and the bottom; in a u-shape also the labels and
+    the head.
+    """
     from splitleak import wire
 
     wire.need()
@@ -186,7 +259,7 @@ def tell(line: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line and exit status 2."""
+    """Run the command line. A mistake of the user is one line on standard error and exit status 2."""
     try:
         status = app(standalone_mode=False)
     except BadInput as error:

@@ -47,6 +47,8 @@ class Executor(ABC):
         self.schedule.free(job)
 
     def fail(self, job: Job, why: dict[str, str]) -> None:
+        if job.kind == "victim":
+            self.observer.ended(job, "failed")
         for cell in self.schedule.lose(job):
             self.worker.give_up(cell, why)
             self.observer.ended(Job("cell", cell), "failed")

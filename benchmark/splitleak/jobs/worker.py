@@ -107,7 +107,7 @@ def blank_record(case: Case) -> dict[str, Any]:
         "key": cell.key,
         "cell": cell.resolved(),
         "labels": case.labels,
-        "hashes": {kind: provenance.code_of(plugin) for kind, plugin in case.plugins.items()},
+        "hashes": {kind: provenance.code_of(type(plugin)) for kind, plugin in case.plugins.items()},
         "versions": versions(),
         "status": "skipped" if cell.skip else "pending",
         "why": cell.skip,

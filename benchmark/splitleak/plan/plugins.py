@@ -126,11 +126,6 @@ def label(kind: Kind, spec: Spec, base: Path) -> str:
     return show(cls, name, defaults(cls) | {k: v for k, v in spec.items() if k != "name"})
 
 
-def file_hash(cls: type[Plugin]) -> str:
-    """The hash of the file that a plug-in is written in."""
-    return hash_of(Path(inspect.getfile(cls)))
-
-
 def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 

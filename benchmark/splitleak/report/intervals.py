@@ -1,44 +1,48 @@
-"""Every measure of a matrix's rows with its interval over seeds, where the leaderboard has the mean alone.
+"""Every measure of a matrix's rows with its interval over seeds; the leaderboard has the mean of most of them.
 
-`python -m splitleak.intervals MATRIX RUNS [OUT.csv]` reads the records of `splitleak run MATRIX --out RUNS`.
+`python -m splitleak.report.intervals MATRIX RUNS [OUT.csv]` reads the records of `splitleak run MATRIX --out RUNS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from splitleak.report import show
-from splitleak.report.table import ROW, Record, done_by_row, interval
+from splitleak.records import Record
+from splitleak.report import command
+from splitleak.report.means import interval
+from splitleak.report.rows import RowKey, done_by_row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TOLD = ("dataset", "model", "cut", "protocol", "clients", "defense", "goal", "attack")  # of a row's address
+NAMED = ("dataset", "model", "cut", "protocol", "clients", "defense", "goal", "attack")  # columns of a row's address
 
 
 def measures(record: Record) -> dict[str, float]:
-    """What was measured of the victim (of several clients also the least) and of the guess."""
-    also = record.get("utility_also") or {}  # may bear the name of a measure of the guess: auc, mse
-    found = {"utility": record["utility"]} | {f"utility_{name}": value for name, value in also.items()}
-    own = [client["utility"] for client in record.get("utility_clients") or () if client["utility"] is not None]
-    found |= {"utility_worst_client": min(own)} if own else {}
+    """The measures of the victim (with several clients also the lowest utility of one) and of the guess."""
+    also = record.get("utility_also") or {}  # may have the name of a measure of the guess: auc, mse
+    found: dict[str, Any] = {"utility": record["utility"]} | {f"utility_{name}": value for name, value in also.items()}
+    clients = [client["utility"] for client in record.get("utility_clients") or () if client["utility"] is not None]
+    found |= {"utility_worst_client": min(clients)} if clients else {}
     return found | {name: value for name, value in record["metrics"].items() if isinstance(value, float)}
 
 
-def table(records: list[Record]) -> pd.DataFrame:
+def table(records: Sequence[Record]) -> pd.DataFrame:
     """A row per cell but for its seed: the mean of each measure, and half the width of Student's 95 % interval."""
     import pandas as pd
 
-    rows = []
-    for key, runs in done_by_row(records).items():
-        row: dict[str, Any] = {name: value for name, value in zip(ROW, key, strict=False) if name in TOLD}
-        row |= {"n_seeds": len(runs), "utility_metric": runs[0]["utility_metric"]}
-        each = [measures(run) for run in runs]
-        for name in each[0]:
-            row[name], row[f"{name}_ci95"] = interval([found[name] for found in each if name in found])
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(key, runs) for key, runs in done_by_row(records).items()])
+
+
+def _row(key: RowKey, runs: Sequence[Record]) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(key, name) for name in NAMED}
+    row |= {"n_seeds": len(runs), "utility_metric": runs[0]["utility_metric"]}
+    each = [measures(run) for run in runs]
+    for name in each[0]:
+        row[name], row[f"{name}_ci95"] = interval([found[name] for found in each if name in found])
+    return row
 
 
 if __name__ == "__main__":
-    show.summary(table)
+    command.print_table(table)

@@ -32,18 +32,23 @@ Hashes = dict[str, str]
 def made_by(case: Case, data: Data, maker: str) -> Hashes:
     """Everything behind a victim's weights and facts except its cell; `maker`: the source file that makes it."""
     records = {"data": data_digest(data), "device": data.private.x.device.type}
-    return {"dataset": code_of(case.dataset)} | sources(case, maker) | records
+    return {"dataset": code_and_files_of(case.dataset)} | sources(case, maker) | records
 
 
 def sources(case: Case, maker: str) -> Hashes:
     """The part that has nothing to do with records."""
-    plugins = {"model": code_of(case.model), "defense": code_of(case.defense)}
+    plugins = {"model": code_and_files_of(case.model), "defense": code_and_files_of(case.defense)}
     return plugins | {"code": code_hash([Path(maker)]), "torch": torch.__version__}
 
 
-def code_of(plugin: Plugin) -> str:
+def code_of(plugin: type[Plugin]) -> str:
+    """The code of a plug-in."""
+    return code_hash([Path(inspect.getfile(plugin))])
+
+
+def code_and_files_of(plugin: Plugin) -> str:
     """The code of a plug-in, and the files that its parameters name."""
-    own = code_hash([Path(inspect.getfile(type(plugin)))])
+    own = code_of(type(plugin))
     named = [hashlib.sha256(path.read_bytes()).hexdigest() for path in plugin.sources() if path.is_file()]
     return digest([own, *named])[:16] if named else own
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import ConfigDict, Field
 
-from splitleak import __version__, api
+from splitleak import __version__
 from splitleak.contract import Task
 from splitleak.contract.errors import BadInput
 from splitleak.contract.nouns import Form
 from splitleak.contract.task import Objective
+from splitleak.only import select
 from splitleak.plan import matrix as matrices
 from splitleak.plan import plugins
 from splitleak.plan.case import Case
@@ -104,7 +105,7 @@ def one_victim(matrix: str, only: Sequence[str]) -> Case:
     raw, who, base = matrices.written(matrix)
     for name in _undecided(raw):
         raise BadInput(f"{who}: dataset '{name}': 'otherwise' lets each end take what it has: name one dataset")
-    whole = api.select(matrices.expand(raw, who, base), only)
+    whole = select(matrices.expand(raw, who, base), only)
     found = {cell.victim_key: cell for cell in whole.cells}
     if len(found) != 1:
         raise BadInput(f"{who}: {len(found)} victims, and the wire trains one: use --only AXIS=VALUE")

@@ -1,0 +1,170 @@
+"""The record of a cell: the JSON file `records/<key>.json` that a worker writes and the reports read.
+
+A `Record` is a plain dictionary: `record["metrics"]["advantage"]`. Every field is optional for the type, since a record
+that has failed or was skipped has only the fields that every record has; a field that does not apply is absent or null.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Status = Literal["done", "skipped", "diverged", "failed"]
+
+
+class CellFields(TypedDict):
+    """The point of the matrix with all defaults filled in; `key` is the hash of exactly this."""
+
+    schema: int  # version of this form
+    dataset: dict[str, Any]  # {"name": ..., parameter: value}, as are model, defense and attack
+    model: dict[str, Any]
+    cut: int | None  # blocks at the client; null where the network is not cut (`central`, `fedavg`)
+    protocol: str
+    federated: NotRequired[dict[str, Any]]  # settings of `fedavg`
+    clients: dict[str, Any]  # n, mode and, where the records are dealt unevenly, skew
+    threat: str
+    aux: dict[str, Any]  # the attacker's auxiliary data: name, n (null: all), labels
+    defense: dict[str, Any]
+    attack: dict[str, Any]
+    goal: str  # inputs, labels, membership or property
+    seed: int
+    null: bool  # whether the attack is also run on the null channel
+    tampers: bool  # whether the attack changes what the server sends while the victim trains
+    train: dict[str, Any]  # the section [train] of the matrix
+    evaluate: dict[str, Any]  # the section [evaluate]
+
+
+class Kinds(TypedDict):
+    """One text for each plug-in of a cell: its label in `labels`, the hash of its file in `hashes`."""
+
+    dataset: str
+    model: str
+    defense: str
+    attack: str
+
+
+class Versions(TypedDict):
+    """What the numbers were made with."""
+
+    splitleak: str
+    commit: str  # of the source tree; empty if it is not a git repository
+    python: str
+    torch: str
+    numpy: str
+    machine: str  # x86_64, arm64
+
+
+class Metrics(TypedDict, total=False):
+    """Scores of a guess. Which ones there are depends on the goal and on the task of the dataset."""
+
+    advantage: float  # 0: the best guess without the channel, 1: a perfect guess, below 0: worse than blind
+    mse: float  # mean squared error of a record, in the dataset's unit squared
+    mse_floor: float  # the same of the best guess without the channel
+    psnr: float  # dB, mean over records
+    ssim: float  # structural similarity, at most 1
+    reid_top1: float  # share of guesses that lie nearest to their own record among all targets
+    dcor: float  # distance correlation of guesses and records, 0 to 1
+    dtw: float  # dynamic time warping distance by length
+    judge_accuracy: float  # share of guesses that a network trained on real records puts into the right class
+    label_accuracy: float  # share of right labels
+    floor: float  # label accuracy, or overlap, of the best guess without the channel
+    auc: float  # area under the ROC curve: of the second of two classes, of membership, of a property
+    signed_auc: float  # 2 AUC - 1, of the second of two classes
+    iou: float  # intersection over union of masks, mean over records
+    dice: float  # Dice's overlap of masks, mean over records
+    pixel_accuracy: float  # share of pixels of masks that are right
+    tpr_at_1fpr: float  # true positive rate at a false positive rate of 1 %
+
+
+class UtilityAlso(TypedDict, total=False):
+    """Further measures of the victim on the test part, by the task: classes, masks or values."""
+
+    balanced_accuracy: float  # mean recall of the classes that occur
+    auc: float  # of the second of two classes, or the mean of each class against the rest
+    dice: float
+    pixel_accuracy: float
+    mse: float  # in the unit of the value, squared
+    mae: float  # in the unit of the value
+
+
+class ClientUtility(TypedDict):
+    """One of several clients: its own parts of the network on its share of the test part."""
+
+    utility: float | None  # null: the share has too few records
+    n: int  # test records in the share
+    records: int  # private records that the client trained on
+
+
+class CurvePoint(TypedDict):
+    """What an attack that works during training had reached at one step."""
+
+    step: int  # of the victim's training, from 0
+    error: float  # mean error over targets, in the unit of the goal
+    advantage: float
+
+
+class NullRun(TypedDict):
+    """The same attack on the null channel: messages without information about the records."""
+
+    metrics: Metrics
+    leaks: bool  # the guess fits all the same: the row must not be used
+    p: float | None  # of a permutation test; null for the goal inputs, where the advantage decides
+
+
+class Draws(TypedDict):
+    """An attack on labels, repeated with other draws of the known labels; `metrics` holds the means."""
+
+    n: int
+    advantage: list[float]  # of each draw
+    label_accuracy: NotRequired[list[float]]  # of each draw
+    min: float  # the lowest advantage
+
+
+class Record(TypedDict, total=False):
+    """One cell: its settings, the victim's utility and the scores of one attack with one seed."""
+
+    # Every record
+    schema: int  # version of this form; another one is refused
+    key: str  # hash of `cell`, also the file's name
+    cell: CellFields
+    labels: Kinds  # as printed in tables: laplace_range(epsilon=5)
+    hashes: Kinds  # sha256 of each plug-in's file, first 16 hex digits
+    versions: Versions
+    status: Status  # done; skipped: not legal; diverged: the training loss became no number; failed: an exception
+    why: str | None  # the reason, in one line, unless the status is done
+    seconds: float  # wall clock of this cell without the victim's training
+    traceback: str  # of a failed cell
+
+    # The victim, once it is trained
+    utility_metric: str  # accuracy (classes), iou (masks) or r2 (values)
+    utility: float  # on the test part after the last epoch, with the defence active
+    utility_floor: float  # the same of a constant answer
+    utility_also: UtilityAlso
+    utility_clients: list[ClientUtility] | None  # null: one client
+    utility_curve: list[float] | None  # after each epoch or round, where the matrix wants it
+    loss_curve: list[float] | None  # mean training loss of each epoch, in the unit of the task's loss
+    loss_constant: float | None  # the loss of a constant answer
+    collapsed_at: int | None  # first epoch from which the loss is that of a constant answer
+    bytes_up: int  # client to server for one record
+    bytes_down: int  # server to client for one record
+    seconds_train: float
+    epsilon: float | None  # differential privacy after every epoch and the release; null: the defence promises none
+    epsilon_one: float | None  # of a single message
+    delta: float | None
+
+    # The attack
+    metrics: Metrics
+    bootstrap_ci95: float  # half-width of the 95 % interval of the advantage over targets
+    floor: str  # the guess without the channel: "mean record", "class mean", "auxiliary records" or "blind"
+    n_targets: int  # records that are scored
+    seconds_attack: float  # of the run on the real channel
+    read: list[str]  # what the attack read from its view
+    curve: list[CurvePoint]  # of an attack that logs, else empty
+    flags: list[str]  # what the dataset and the scene warn of, such as patients-shared
+    notes: list[str]  # of the dataset
+    null: NullRun  # where `cell.null` is true
+    draws: Draws  # where [evaluate] asks for several draws of known labels
+    test_in_train: float  # goal membership: share of the test records that were trained on
+    utility_attacked: float  # of a victim whose training was tampered with
+    steps_attacked: int  # steps of that training
+    detected_at: int | None  # step at which the client noticed the hijack and stopped
+    picture: str  # path of a picture below the results folder: ground truth above, guess below

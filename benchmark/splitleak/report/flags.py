@@ -1,0 +1,85 @@
+"""Warnings on a row: what each one means, and when it is raised. What to do about it stands in the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+
+from splitleak import __version__
+from splitleak.contract import BadInput
+from splitleak.contract.plugin import Spec
+from splitleak.plan import plugins
+from splitleak.records import Record
+from splitleak.report.rows import RowKey
+from splitleak.report.worst import Evidence
+from splitleak.train import provenance
+
+MEANINGS = {  # of each flag, short enough for one line
+    "null-leak": "the attack also finds something on an empty channel: do not use",
+    "attack-failed": "the attack does not work on the undefended victim",
+    "below-blind": "works undefended, here no better than a blind guess",
+    "utility-collapse": "more than half of what the model had learned is gone",
+    "early-collapse": "the model came to give one constant answer",
+    "few-seeds": "fewer than three seeds",
+    "detected": "a defence saw the hijack and stopped the training",
+    "patients-shared": "the same people are in several parts of the data",
+    "reference-split": "test records are training records, as published",
+    "test-in-train": "some test records are training records and were left out",
+    "stale": "the code of a plug-in or the version has changed since",
+}
+FEW = 3  # seeds below which a row has too few
+USUAL_GAIN = 0.1  # above a constant answer: what the undefended victim counts as where its row is missing
+
+
+def flags(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path) -> list[str]:
+    """All flags of a row, in the order of MEANINGS; those of the data stand by name before `stale`."""
+    done = evidence.done(key)
+    found = [*_of_the_attack(key, done, evidence), *_of_the_victim(key, done, evidence)]
+    if any(r.get("detected_at") is not None for r in done):
+        found.append("detected")
+    found += sorted({flag for r in done for flag in r["flags"]})
+    return found + (["stale"] if any(stale(r, base) for r in records) else [])
+
+
+def _of_the_attack(key: RowKey, done: Sequence[Record], evidence: Evidence) -> Iterator[str]:
+    if any("null" in r and r["null"]["leaks"] for r in done):
+        yield "null-leak"
+    own = evidence.strength(key)
+    if evidence.failed(key):
+        yield "attack-failed"
+    elif own is not None and own <= 0 and not key.control:
+        yield "below-blind"
+
+
+def _of_the_victim(key: RowKey, done: Sequence[Record], evidence: Evidence) -> Iterator[str]:
+    if done and _utility_collapsed(key, evidence):
+        yield "utility-collapse"
+    if any(r.get("collapsed_at") is not None for r in done):
+        yield "early-collapse"
+    if done and len(done) < FEW:
+        yield "few-seeds"
+
+
+def _utility_collapsed(key: RowKey, evidence: Evidence) -> bool:
+    """More than half of what the undefended victim has above a constant answer is gone."""
+    floor = mean(r["utility_floor"] for r in evidence.done(key))
+    now = mean(float(r["utility"]) for r in evidence.done(key)) - floor
+    undefended = evidence.done(key.undefended())
+    before = mean(float(r["utility"]) for r in undefended) - floor if undefended else USUAL_GAIN
+    return bool(now < before / 2)
+
+
+def stale(record: Record, base: Path) -> bool:
+    """The code of a plug-in or the version has changed since, or a plug-in of the package is gone."""
+    specs = {kind: record["cell"][kind] for kind in plugins.FOLDERS}
+    changed = any(_changed(kind, spec, record["hashes"][kind], base) for kind, spec in specs.items())
+    return changed or record["versions"]["splitleak"] != __version__
+
+
+def _changed(kind: plugins.Kind, spec: Spec, made_by: str, base: Path) -> bool:
+    name = plugins.renamed(kind, spec, base)["name"]
+    try:
+        return provenance.code_of(plugins.find(kind, name, base)) != provenance.successor(made_by)
+    except BadInput:  # a file outside the package may lie elsewhere, seen from this folder
+        return not name.endswith(".py")

@@ -1,0 +1,107 @@
+"""`splitleak list`: plug-ins, threat models and matrices in 100 columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Sequence
+from enum import Flag
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from splitleak.contract import threats
+from splitleak.contract.errors import BadInput
+from splitleak.plan import matrix, plugins
+from splitleak.report import text
+
+WIDTH = 100
+Entry = tuple[str, str, str]  # name, what it is in one line, and what stands below it
+
+
+def listing(what: str) -> str:
+    """What `splitleak list WHAT` prints: two or more lines for each thing."""
+    lists: dict[str, Callable[[], list[Entry]]] = {
+        f"{kind}s": lambda kind=kind: _plugins(kind)  # type: ignore[misc]
+        for kind in plugins.FOLDERS
+    }
+    lists |= {"threats": _threats, "matrices": _matrices}
+    if what not in lists:
+        raise BadInput(f"no list of '{what}'{plugins.did_you_mean(what, lists)} (legal: {', '.join(lists)})")
+    return _entries(lists[what]())
+
+
+def _entries(entries: Sequence[Entry]) -> str:
+    indent = max(len(name) for name, _, _ in entries) + text.GAP
+    lines = []
+    for name, first, below in entries:
+        lines.append(name.ljust(indent) + text.shorten(first, WIDTH - indent))
+        if below:
+            lines.append(text.wrap(below, WIDTH, indent + text.GAP, first=indent + text.GAP))
+    return "\n".join(lines)
+
+
+def _plugins(kind: plugins.Kind) -> list[Entry]:
+    classes = {name: plugins.find(kind, name, Path.cwd()) for name in plugins.names(kind)}
+    return [(name, _first_line(cls), _parameters(cls)) for name, cls in classes.items()]
+
+
+def _first_line(cls: type[Any]) -> str:
+    module = importlib.import_module(cls.__module__)
+    return (module.__doc__ or cls.__doc__ or "").strip().splitlines()[0]
+
+
+def _parameters(cls: type[Any]) -> str:
+    """`epsilon=5.0, clip=10.0`: the fields that a matrix may set, with their defaults."""
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    return ", ".join(field.name + _default(field.default) for field in fields)
+
+
+def _default(value: Any) -> str:
+    if value is dataclasses.MISSING:
+        return ""
+    if isinstance(value, Flag):
+        return f"={'|'.join(str(one.name) for one in value)}"
+    return f"={getattr(value, 'value', value)}"
+
+
+def _threats() -> list[Entry]:
+    entries = []
+    for threat in threats.THREATS.values():
+        grants = "everything" if threat.grants == threats.EVERYTHING else ", ".join(str(g.name) for g in threat.grants)
+        entries.append((threat.name, threat.side, f"may use, where the protocol has it: {grants}"))
+    return entries
+
+
+def _matrices() -> list[Entry]:
+    return [_matrix(name) for name in matrix.shipped()]
+
+
+def _matrix(name: str) -> Entry:
+    raw, who, base = matrix.written(name)
+    minutes = raw.pop("about", {}).get("minutes")
+    blocks = raw["matrix"] if isinstance(raw["matrix"], list) else [raw["matrix"]]
+    for block in blocks:  # the real dataset, whether its files are on this machine or not
+        for spec in block["dataset"]:
+            if isinstance(spec, dict):
+                spec.pop("otherwise", None)
+    datasets = dict.fromkeys(plugins.label("dataset", spec, base) for block in blocks for spec in _specs(block))
+    try:
+        count = len(matrix.expand(raw, who, base).cells)
+        size = f"{count} cell{'' if count == 1 else 's'}"
+    except BadInput as error:  # an optional package is not installed
+        size = f"cells not counted ({error})"
+    about = [f"dataset {', '.join(datasets)}", size, *([f"about {minutes:g} minutes"] if minutes is not None else [])]
+    return name, _comment(name), "; ".join(about)
+
+
+def _specs(block: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": spec} if isinstance(spec, str) else spec for spec in block["dataset"]]
+
+
+def _comment(name: str) -> str:
+    """The first sentence of the comment that a matrix file starts with."""
+    lines = (resources.files("splitleak.matrices") / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    start = [line.removeprefix("#").strip() for line in lines]
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return " ".join(start[:end]).partition(". ")[0]
