@@ -17,7 +17,7 @@ from splitleak.contract import Data, Dataset, Defense, Grant, Hooks, Model, Prot
 from splitleak.contract.errors import BadInput, Diverged
 from splitleak.contract.nouns import WHOLE, Form, Objective
 from splitleak.contract.split import Split
-from splitleak.datasets.reading.check import sound
+from splitleak.datasets.reading.validation import validate_records
 from splitleak.plan import plugins
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream, axis_seed, order_seed
@@ -248,7 +248,7 @@ def load_data(cell: Cell, base: Path, device: torch.device) -> Data:
     try:
         data = dataset.load()
         for name in ("private", "aux", "test"):
-            sound(getattr(data, name), data.task, f"{who}: {name} part")
+            validate_records(getattr(data, name), data.task, f"{who}: {name} part")
         check_variation(cell.train, data, who)
         return with_loss(data, cell.train.loss, who).to(device)
     except BadInput:
