@@ -8,7 +8,6 @@ both of its files; `split` chooses what is made of this.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +19,7 @@ from splitleak.contract import Data, Dataset, Records, Task
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array, read_hdf5
 from splitleak.datasets.reading.division_by_share import divide_by_person
+from splitleak.datasets.reading.identity import record_hashes
 from splitleak.datasets.reading.locate import find_file
 from splitleak.datasets.reading.validation import validate, validate_records
 
@@ -120,16 +120,11 @@ def beats_from_arrays(raw: dict[str, Array], file: Path, task: Task) -> Records:
     x = torch.from_numpy(wide.astype(np.float32))
     whole = {key: torch.from_numpy(a.astype(np.int64)) for key, a in columns.items()}
     located = {"record", "rpeak"} <= whole.keys()
-    identity = whole["record"] << 32 | whole["rpeak"] if located else _sample_hashes(x)
+    identity = whole["record"] << 32 | whole["rpeak"] if located else record_hashes(x)
     beats = validate_records(Records(x, whole["y"], identity, _people(whole.get("record"))), task, str(file))
     if x.min() < -0.1 or x.max() > 1.1:
         raise BadInput(f"{file}: x runs from {x.min():g} to {x.max():g}; records must be scaled to [0, 1]")
     return replace(beats, x=x.clamp(*RANGE))
-
-
-def _sample_hashes(x: Tensor) -> Tensor:
-    digests = (blake2b(row.tobytes(), digest_size=8).digest() for row in x.numpy())
-    return torch.tensor([int.from_bytes(d, "big") >> 1 for d in digests])
 
 
 def _people(record: Tensor | None) -> Tensor | None:

@@ -38,10 +38,9 @@ def _best_division(counts: Array, who: str, seed: int, shares: Shares) -> Array:
     legal = (obtained > 0).all((1, 2))
     if not legal.any():
         totals = counts.sum(0).astype(int).tolist()
-        raise BadInput(
-            f"{who}: no division of the {len(counts)} people puts every class into every part; "
-            f"records of each class: {totals}"
-        )
+        several = f"every class into every part; records of each class: {totals}"
+        wanted = several if len(totals) > 1 else "somebody into every part"
+        raise BadInput(f"{who}: no division of the {len(counts)} people puts {wanted}")
     return np.asarray(divisions[np.where(legal, score, np.inf).argmin()])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +14,7 @@ from splitleak.contract import Data, Records, Task
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array
 from splitleak.datasets.reading.division_by_person import Manifest, assign_parts, count_and_examples, note_left_out
+from splitleak.datasets.reading.identity import record_hashes
 from splitleak.datasets.reading.image_cache import decode_all
 from splitleak.datasets.reading.image_index import ImageFiles
 from splitleak.datasets.reading.validation import validate
@@ -61,7 +61,7 @@ def _build(
     notes: tuple[str, ...],
 ) -> Data:  # fmt: skip
     """Checked Data from uint8 images x (n, C, H, W) and their parts; of equal images one stays, a private one first."""
-    identity = pixel_hashes(x)
+    identity = record_hashes(x)
     order = np.argsort(part, kind="stable")
     first = np.zeros(len(part), bool)
     first[order[np.unique(identity.numpy()[order], return_index=True)[1]]] = True
@@ -75,12 +75,6 @@ def _build(
         if not len(r):
             raise BadInput(f"{who}: no image for the {name} part ({len(x)} images in all)")
     return validate(Data(private, aux, test, task, RANGE, flags, notes), who)
-
-
-def pixel_hashes(x: Tensor) -> Tensor:
-    """(n,) int64: equal exactly where the pixels are."""
-    digests = (blake2b(row.tobytes(), digest_size=8).digest() for row in x.numpy())
-    return torch.tensor([int.from_bytes(d, "big") >> 1 for d in digests], dtype=torch.int64)
 
 
 def resize_array(x: Array, size: int) -> Tensor:
