@@ -263,7 +263,7 @@ def test_too_few_patients_for_the_patients_split(files: tuple[Path, Path]) -> No
     refusal(
         ECG(split="patients"),
         files[0],
-        "no division of the 1 people puts every class into every part",
+        "no division of the 1 people was found that puts every class into every part",
         "[24, 24, 24, 24, 24]",
     )
 

@@ -256,7 +256,7 @@ def test_hospitals_have_patients_of_their_own(file: Path) -> None:
         ("x", lambda a: a * 100, r"x runs from .* records must be scaled to \[0, 1\]"),
         ("x", lambda a: np.where(a == a[7, 0, 9], np.nan, a), "1 values of x are NaN or infinite"),
         ("y", lambda a: a + 1, "y has label 2; legal: 0..1"),
-        ("y", lambda a: a * 0, "no division of the 29 people puts every class into every part"),
+        ("y", lambda a: a * 0, "no division of the 29 people was found that puts every class into every part"),
         ("y", lambda a: a[1:], r"y has shape \(2999,\)"),
         ("rpeak", lambda a: a * 0 + 5, "2970 beats have the record and rpeak of another one"),
         ("record", None, "no array of numbers record in it; it has: rpeak, x, y"),

@@ -52,6 +52,12 @@ def test_whole_persons_are_divided(tmp_path: Path) -> None:
         assert [len(part) for part in parts(data)] == [72, 24, 24]
 
 
+def test_many_rare_classes_are_divided_by_person(tmp_path: Path) -> None:
+    x, person = RNG.normal(size=(400, 1, 8)), np.arange(400) // 2  # 40 classes of five people each
+    data = load(tmp_path, {"x": x, "y": person % 40, "group": person})
+    assert [part.y.bincount().unique().tolist() for part in parts(data)] == [[6], [2], [2]]
+
+
 def test_copies_stay_in_one_part_and_join_the_persons_who_have_them(tmp_path: Path) -> None:
     x = X.copy()
     x[60:] = x[:60]
@@ -111,11 +117,15 @@ MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"x": IMAGES, "y": np.ones((60, 1, 4, 4))}, {}, r"masks have shape \(1, 4, 4\), records \(1, 8, 8\)"),
     ({"x": IMAGES, "y": IMAGES}, {}, r"it must be masks \(n, 1, H, W\) of values in \[0, 1\]"),
     ({"y": np.where(np.arange(120) < 2, 1, 0)}, {}, "no record of class 1"),
-    ({"group": np.arange(120) // 60}, {}, "no division of the 2 people puts every class into every part"),
+    (
+        {"group": np.arange(120) // 60},
+        {},
+        "no division of the 2 people was found that puts every class into every part",
+    ),
     (
         {"y": X[:, 0, :2], "group": np.arange(120) // 60},
         {},
-        "no division of the 2 people puts somebody into every part",
+        "no division of the 2 people was found that puts somebody into every part",
     ),
     ({"x": X[:2], "y": X[:2, 0]}, {}, "2 records are too few: none is left for the test part"),
     ({"x": X * 0}, {}, "would run from 0 to 0; low must be below high"),

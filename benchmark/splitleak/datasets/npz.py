@@ -16,8 +16,6 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from splitleak.contract import Data, Dataset, Records, Task
@@ -25,6 +23,7 @@ from splitleak.contract.errors import BadInput, NotAtHand
 from splitleak.datasets.reading.array_files import Array, read_npz
 from splitleak.datasets.reading.division_by_share import SHARES, Shares, divide_by_person, divide_by_record
 from splitleak.datasets.reading.identity import record_hashes
+from splitleak.datasets.reading.linked_records import linked_records
 from splitleak.datasets.reading.validation import validate, validate_records
 
 NDIMS = {"x": None, "y": None, "group": 1, "id": 1, "property": 1}
@@ -142,21 +141,9 @@ def _divide(records: Records, task: Task, who: str, seed: int, shares: Shares) -
     classes = task.size if task.kind == "classes" else 1
     label = records.y.numpy() if task.kind == "classes" else np.zeros(len(records), np.int64)
     keys = [t.numpy() for t in (record_hashes(records.x), records.id, records.group) if t is not None]
-    unit = _connected(keys)
+    unit = linked_records(keys)
     if records.group is not None:
         return divide_by_person(unit, label, classes, who, seed, shares)
     first = np.unique(unit, return_index=True)[1]
     order = np.random.default_rng(seed).random(len(first))
     return divide_by_record(label[first], order, classes, shares)[unit]
-
-
-def _connected(keys: list[Array]) -> Array:
-    """(n,) numbers from 0: the same for two records that are equal in any key, directly or through other records."""
-    n, columns, nodes = len(keys[0]), [], len(keys[0])
-    for key in keys:
-        values, place = np.unique(key, return_inverse=True)
-        columns.append(nodes + place)
-        nodes += len(values)
-    rows = np.tile(np.arange(n), len(keys))
-    graph = coo_matrix((np.ones(len(rows), bool), (rows, np.concatenate(columns))), shape=(nodes, nodes))
-    return np.unique(connected_components(graph, directed=False)[1][:n], return_inverse=True)[1]

@@ -37,11 +37,20 @@ def _best_division(counts: Array, who: str, seed: int, shares: Shares) -> Array:
     score = np.abs(obtained / np.maximum(counts.sum(0), 1) - np.array(shares)[:, None]).sum((1, 2))
     legal = (obtained > 0).all((1, 2))
     if not legal.any():
-        totals = counts.sum(0).astype(int).tolist()
-        several = f"every class into every part; records of each class: {totals}"
-        wanted = several if len(totals) > 1 else "somebody into every part"
-        raise BadInput(f"{who}: no division of the {len(counts)} people puts {wanted}")
+        return _division_by_rarest_class(counts, drawn[0], who, shares)
     return np.asarray(divisions[np.where(legal, score, np.inf).argmin()])
+
+
+def _division_by_rarest_class(counts: Array, order: Array, who: str, shares: Shares) -> Array:
+    """Each person's part, (P,), where every random division lacked a class: people by the rarest class they have."""
+    rarest = np.where(counts > 0, counts.sum(0), np.inf).argmin(1)
+    part = divide_by_record(rarest, order, counts.shape[1], shares)
+    if all((counts[part == p].sum(0) > 0).all() for p in range(3)):
+        return part
+    totals = counts.sum(0).astype(int).tolist()
+    several = f"every class into every part; records of each class: {totals}"
+    wanted = several if len(totals) > 1 else "somebody into every part"
+    raise BadInput(f"{who}: no division of the {len(counts)} people was found that puts {wanted}")
 
 
 def divide_by_record(label: Array, order: Array, classes: int, shares: Shares = SHARES) -> Array:
