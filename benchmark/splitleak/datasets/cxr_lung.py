@@ -19,8 +19,14 @@ from splitleak.contract import Data, Dataset, Task
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array, read_csv, read_npz
 from splitleak.datasets.reading.division_by_person import Manifest
-from splitleak.datasets.reading.image_index import ImageFiles, images_in, images_with_masks, rows_with_image, stem
-from splitleak.datasets.reading.image_records import Size, check_not_enlarged, data_from_arrays, data_from_files
+from splitleak.datasets.reading.image_index import ImageListing, images_in, images_with_masks, rows_with_image, stem
+from splitleak.datasets.reading.image_records import (
+    ImageSet,
+    Size,
+    check_not_enlarged,
+    data_from_arrays,
+    data_from_files,
+)
 from splitleak.datasets.reading.locate import Layouts, find_layout
 
 PREPARED, PACK = "cxr_lung/meta.csv", ("packs64/cxr_lung_64.npz", "cxr_lung_64.npz")
@@ -37,7 +43,6 @@ MASKS = {  # mask folders relative to CXR_png: the first row that exists; the ma
     "shenzhen": (("../../mask/mask",), ("../../mask",), ("../mask",), ("../masks",)),
 }
 TASK = Task("mask", 1)
-Images = tuple[Manifest, list[ImageFiles], tuple[str, ...]]  # the records, their files, notes on what was left out
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,14 @@ class CXRLung(Dataset):
         who = f"dataset '{self}' ({marker})"
         if layout == "pack":
             manifest, x, mask = read_pack(marker)
-            return data_from_arrays(manifest, x, check_not_enlarged(self.size, x, who), TASK, who, mask)
+            return data_from_arrays(ImageSet(manifest, TASK, who), x, check_not_enlarged(self.size, x, who), mask)
         prepared = layout == "prepared"
         images = read_prepared(marker, who, masks=True) if prepared else _read_folders(layout, marker, who)
         manifest, files, notes = images
-        return data_from_files(manifest, files, self.size, 1, TASK, who, notes=notes)
+        return data_from_files(ImageSet(manifest, TASK, who, notes=notes), files, self.size, 1)
 
 
-def read_prepared(meta: Path, who: str, masks: bool) -> Images:
+def read_prepared(meta: Path, who: str, masks: bool) -> ImageListing:
     """The rows of meta.csv that have an image; label 1 is pneumonia."""
     rows = read_csv(meta, ("file", "split", "patient", "pneumonia"))
     for row in rows:
@@ -78,7 +83,7 @@ def read_prepared(meta: Path, who: str, masks: bool) -> Images:
     return manifest, [by_name[stem(row["file"])] for row in rows], notes + mask_notes
 
 
-def _read_folders(layout: str, images: Path, who: str) -> Images:
+def _read_folders(layout: str, images: Path, who: str) -> ImageListing:
     """A folder of images with one or two folders of masks: each file name is a patient, no official test part."""
     choices = [[(images / f).resolve() for f in row] for row in MASKS[layout]]
     usable = [row for row in choices if all(folder.is_dir() for folder in row)]

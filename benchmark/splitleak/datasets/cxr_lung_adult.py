@@ -16,7 +16,7 @@ from splitleak.contract import Data, Dataset, Task
 from splitleak.datasets.reading.array_files import read_csv
 from splitleak.datasets.reading.division_by_person import Manifest
 from splitleak.datasets.reading.image_index import images_in, images_with_masks, rows_with_image, stem
-from splitleak.datasets.reading.image_records import Size, data_from_files
+from splitleak.datasets.reading.image_records import ImageSet, Size, data_from_files
 from splitleak.datasets.reading.locate import data_folders, find_layout
 
 PATIENTS = ("cxr_lung_adult/data.csv", "hannover_original/data.csv", "layouts/hannover_original/data.csv")
@@ -41,8 +41,8 @@ class CXRLungAdult(Dataset):
         patient = [known.get(stem(row["source_image"]), row["file"]) for row in rows] if known else None
         flags = () if known else ("patients-shared",)
         manifest = Manifest(names, np.zeros(len(names), np.int64), patient)
-        images, notes = [by_name[stem(name)] for name in names], notes + mask_notes
-        return data_from_files(manifest, images, self.size, 1, Task("mask", 1), who, notes=notes, flags=flags)
+        images = ImageSet(manifest, Task("mask", 1), who, None, flags, notes + mask_notes)
+        return data_from_files(images, [by_name[stem(name)] for name in names], self.size, 1)
 
 
 def _patients(meta: Path) -> dict[str, str]:

@@ -16,10 +16,16 @@ import numpy as np
 from pydantic import Field
 
 from splitleak.contract import Data, Dataset, Task
-from splitleak.datasets.cxr_lung import PACK, PREPARED, Images, read_pack, read_prepared
+from splitleak.datasets.cxr_lung import PACK, PREPARED, read_pack, read_prepared
 from splitleak.datasets.reading.division_by_person import Manifest
-from splitleak.datasets.reading.image_index import ImageFiles, images_in
-from splitleak.datasets.reading.image_records import Size, check_not_enlarged, data_from_arrays, data_from_files
+from splitleak.datasets.reading.image_index import ImageFiles, ImageListing, images_in
+from splitleak.datasets.reading.image_records import (
+    ImageSet,
+    Size,
+    check_not_enlarged,
+    data_from_arrays,
+    data_from_files,
+)
 from splitleak.datasets.reading.locate import Layouts, find_layout
 
 LAYOUTS: Layouts = {"prepared": (PREPARED,), "original": ("chest_xray/train/NORMAL",), "pack": PACK}
@@ -40,14 +46,14 @@ class CXRPneumonia(Dataset):
         who = f"dataset '{self}' ({marker})"
         if layout == "pack":
             manifest, x, _ = read_pack(marker)
-            return data_from_arrays(manifest, x, check_not_enlarged(self.size, x, who), TASK, who, n=self.n)
+            return data_from_arrays(ImageSet(manifest, TASK, who, self.n), x, check_not_enlarged(self.size, x, who))
         prepared = layout == "prepared"
         images = read_prepared(marker, who, masks=False) if prepared else _read_original(marker.parents[1])
         manifest, files, notes = images
-        return data_from_files(manifest, files, self.size, 1, TASK, who, self.n, notes)
+        return data_from_files(ImageSet(manifest, TASK, who, self.n, notes=notes), files, self.size, 1)
 
 
-def _read_original(folder: Path) -> Images:
+def _read_original(folder: Path) -> ImageListing:
     """The published folders. The test folder has patient numbers of its own: it was collected separately."""
     names, label, patient, test, files = [], [], [], [], []
     for part in ("train", "val", "test"):

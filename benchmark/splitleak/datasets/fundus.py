@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,8 +20,14 @@ from splitleak.contract import Data, Dataset, Task
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array, read_csv, read_npz
 from splitleak.datasets.reading.division_by_person import Manifest
-from splitleak.datasets.reading.image_index import ImageFiles, images_in, rows_with_image, stem
-from splitleak.datasets.reading.image_records import Size, check_not_enlarged, data_from_arrays, data_from_files
+from splitleak.datasets.reading.image_index import ImageFiles, ImageListing, images_in, rows_with_image, stem
+from splitleak.datasets.reading.image_records import (
+    ImageSet,
+    Size,
+    check_not_enlarged,
+    data_from_arrays,
+    data_from_files,
+)
 from splitleak.datasets.reading.locate import Layouts, find_layout
 
 LAYOUTS: Layouts = {
@@ -61,12 +67,13 @@ class Fundus(Dataset):
             manifest = Manifest(names, raw["grade"].astype(np.int64), None, raw["is_test"].astype(bool))
             rows, manifest = grades_to_classes(manifest, self.classes)
             x = raw["images"]
-            return data_from_arrays(manifest, x[rows], check_not_enlarged(self.size, x, who), task, who, n=self.n)
+            size = check_not_enlarged(self.size, x, who)
+            return data_from_arrays(ImageSet(manifest, task, who, self.n), x[rows], size)
         read = {"prepared": _read_prepared, "idrid": _read_idrid, "kaggle": _read_kaggle}[layout]
-        graded = read(marker, who, self.classes)
-        rows, manifest = grades_to_classes(graded.manifest, self.classes)
-        files = [graded.files[i] for i in rows]
-        return data_from_files(manifest, files, self.size, 3, task, who, self.n, graded.notes)
+        graded, files, notes = read(marker, who, self.classes)
+        rows, manifest = grades_to_classes(graded, self.classes)
+        files = [files[i] for i in rows]
+        return data_from_files(ImageSet(manifest, task, who, self.n, notes=notes), files, self.size, 3)
 
 
 def task_of(classes: Classes) -> Task:
@@ -81,15 +88,7 @@ def grades_to_classes(manifest: Manifest, classes: Classes) -> tuple[Array, Mani
     return rows, Manifest(kept.name, label, kept.patient, kept.test)
 
 
-class Graded(NamedTuple):
-    """Records with grades 0-4, their files, and notes on what was left out."""
-
-    manifest: Manifest
-    files: list[ImageFiles]
-    notes: tuple[str, ...]
-
-
-def _read_prepared(labels: Path, who: str, classes: Classes) -> Graded:
+def _read_prepared(labels: Path, who: str, classes: Classes) -> ImageListing:
     rows, found = read_csv(labels, ("file", "split", "grade")), images_in(labels.parent / "images")
     present, notes = rows_with_image([row["file"] for row in rows], found, labels, who)
     rows = [rows[i] for i in present]
@@ -98,10 +97,10 @@ def _read_prepared(labels: Path, who: str, classes: Classes) -> Graded:
     names = [row["file"] for row in rows]
     grades = np.array([_grade(row["grade"], row["file"], labels) for row in rows], np.int64)
     manifest = Manifest(names, grades, None, np.array([row["split"] == "test" for row in rows]))
-    return Graded(manifest, [ImageFiles(found[stem(name)]) for name in names], notes)
+    return manifest, [ImageFiles(found[stem(name)]) for name in names], notes
 
 
-def _read_idrid(marker: Path, who: str, classes: Classes) -> Graded:
+def _read_idrid(marker: Path, who: str, classes: Classes) -> ImageListing:
     """Both halves; IDRiD_001 exists in each, so that a record's name begins with its half."""
     names, grades, test, files = [], [], [], []
     notes: tuple[str, ...] = ()
@@ -116,10 +115,10 @@ def _read_idrid(marker: Path, who: str, classes: Classes) -> Graded:
             grades.append(_grade(row["Retinopathy grade"], row["Image name"], file))
             test.append(k == 1)
             files.append(ImageFiles(found[stem(row["Image name"])]))
-    return Graded(Manifest(names, np.array(grades, np.int64), None, np.array(test)), files, notes)
+    return Manifest(names, np.array(grades, np.int64), None, np.array(test)), files, notes
 
 
-def _read_kaggle(marker: Path, who: str, classes: Classes) -> Graded:
+def _read_kaggle(marker: Path, who: str, classes: Classes) -> ImageListing:
     """No official test part has labels. trainLabels_Binary.csv lacks grade 1; its level 1 is grade 2 and more."""
     pairs = [(marker.parent / file, marker.parent / folder / inner)
              for file, folders in KAGGLE.items() if file != "trainLabels_Binary.csv" or classes == "binary"
@@ -138,7 +137,7 @@ def _read_kaggle(marker: Path, who: str, classes: Classes) -> Graded:
     eyes = [EYE.match(stem) for stem in stems]
     patient = [eye[1] if eye else name for eye, name in zip(eyes, stems, strict=True)] if any(eyes) else None
     manifest = Manifest(stems, np.array(grades, np.int64), patient)
-    return Graded(manifest, [ImageFiles(found[name]) for name in stems], notes)
+    return manifest, [ImageFiles(found[name]) for name in stems], notes
 
 
 def _grade(value: str, name: str, file: Path, most: int = 4) -> int:

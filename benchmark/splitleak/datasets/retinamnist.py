@@ -15,7 +15,7 @@ from splitleak.contract.errors import BadInput
 from splitleak.datasets.fundus import Classes, grades_to_classes, task_of
 from splitleak.datasets.reading.array_files import read_npz
 from splitleak.datasets.reading.division_by_person import Manifest
-from splitleak.datasets.reading.image_records import Size, data_from_arrays
+from splitleak.datasets.reading.image_records import ImageSet, Size, data_from_arrays
 from splitleak.datasets.reading.locate import find_layout
 
 PARTS = ("train", "val", "test")
@@ -39,4 +39,5 @@ class RetinaMNIST(Dataset):
         test = np.array([name.startswith("test") for name in names])
         x = np.concatenate([raw[f"{p}_images"] for p in PARTS])
         rows, manifest = grades_to_classes(Manifest(names, label, None, test), self.classes)
-        return data_from_arrays(manifest, x[rows], self.size, task_of(self.classes), who, flags=("patients-shared",))
+        images = ImageSet(manifest, task_of(self.classes), who, flags=("patients-shared",))
+        return data_from_arrays(images, x[rows], self.size)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splitleak.contract.errors import BadInput
-from splitleak.datasets.reading.division_by_person import count_and_examples, note_left_out
+from splitleak.datasets.reading.division_by_person import Manifest, count_and_examples, note_left_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -18,6 +18,9 @@ class ImageFiles:
 
     image: Path
     masks: tuple[Path, ...] = ()
+
+
+ImageListing = tuple[Manifest, list[ImageFiles], tuple[str, ...]]  # records, their files, notes on what was left out
 
 
 def images_in(folder: Path) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -23,44 +24,50 @@ Size = Annotated[int, Field(ge=8, le=1024)]  # pixels along each side
 RANGE = (0.0, 1.0)
 
 
-def data_from_files(
-    manifest: Manifest, files: Sequence[ImageFiles], size: int, channels: int, task: Task, who: str,
-    n: int | None = None, notes: tuple[str, ...] = (), flags: tuple[str, ...] = (),
-) -> Data:  # fmt: skip
+@dataclass(frozen=True)
+class ImageSet:
+    """The records of an image dataset, and what is known of them before their images are read."""
+
+    manifest: Manifest
+    task: Task
+    who: str  # names the dataset and its files at the start of each message
+    n: int | None = None  # at most so many private records
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was left out already
+
+
+def data_from_files(images: ImageSet, files: Sequence[ImageFiles], size: int, channels: int) -> Data:
     """Data from image files; the division comes first, so that only images of a part are decoded."""
-    part, division_notes = assign_parts(manifest, who, n)
+    manifest, who = images.manifest, images.who
+    part, notes = assign_parts(manifest, who, images.n)
     needed = np.flatnonzero(part >= 0)
-    images = decode_all([files[int(i)] for i in needed], size, channels)
-    notes += division_notes
-    notes += note_left_out(who, images.bad, len(needed), "files cannot be read", "each must be a whole image file")
-    rows = needed[images.rows]
-    y = images.mask.float() if task.kind == "mask" else torch.from_numpy(manifest.label[rows])
-    return _build(manifest.take(rows), part[rows], images.x, y, task, who, flags, notes)
+    decoded = decode_all([files[int(i)] for i in needed], size, channels)
+    notes += note_left_out(who, decoded.bad, len(needed), "files cannot be read", "each must be a whole image file")
+    rows = needed[decoded.rows]
+    y = decoded.mask.float() if images.task.kind == "mask" else torch.from_numpy(manifest.label[rows])
+    kept = replace(images, manifest=manifest.take(rows), notes=images.notes + notes)
+    return _build(kept, part[rows], decoded.x, y)
 
 
-def data_from_arrays(
-    manifest: Manifest, x: Array, size: int, task: Task, who: str, mask: Array | None = None, n: int | None = None,
-    flags: tuple[str, ...] = (),
-) -> Data:  # fmt: skip
+def data_from_arrays(images: ImageSet, x: Array, size: int, mask: Array | None = None) -> Data:
     """Data from decoded images (n, S, S) or (n, S, S, 3) and, for a mask task, masks (n, S, S) of 0 and 1."""
+    manifest, who = images.manifest, images.who
     if x.dtype != np.uint8 or x.shape[1] != x.shape[2] or x.shape[3:] not in ((), (3,)):
         raise BadInput(f"{who}: images of shape {x.shape} in {x.dtype}; legal: (n, S, S) or (n, S, S, 3) in uint8")
     if len({len(x), len(manifest.name), len(manifest.label), *([] if mask is None else [len(mask)])}) > 1:
         raise BadInput(f"{who}: {len(x)} images, but {len(manifest.label)} labels; each image needs one")
-    part, notes = assign_parts(manifest, who, n)
+    part, notes = assign_parts(manifest, who, images.n)
     rows = np.flatnonzero(part >= 0)
     small = resize_array(x[rows], size)
     y = torch.from_numpy(manifest.label[rows])
     if mask is not None:
         y = (resize_array(mask[rows].astype(np.uint8) * 255, size) >= 128).float()
-    return _build(manifest.take(rows), part[rows], small, y, task, who, flags, notes)
+    return _build(replace(images, manifest=manifest.take(rows), notes=images.notes + notes), part[rows], small, y)
 
 
-def _build(
-    manifest: Manifest, part: Array, x: Tensor, y: Tensor, task: Task, who: str, flags: tuple[str, ...],
-    notes: tuple[str, ...],
-) -> Data:  # fmt: skip
+def _build(images: ImageSet, part: Array, x: Tensor, y: Tensor) -> Data:
     """Checked Data from uint8 images x (n, C, H, W) and their parts; of equal images one stays, a private one first."""
+    manifest, who, notes = images.manifest, images.who, images.notes
     identity = record_hashes(x)
     order = np.argsort(part, kind="stable")
     first = np.zeros(len(part), bool)
@@ -74,7 +81,7 @@ def _build(
     for name, r in (("private", private), ("auxiliary", aux), ("test", test)):
         if not len(r):
             raise BadInput(f"{who}: no image for the {name} part ({len(x)} images in all)")
-    return validate(Data(private, aux, test, task, RANGE, flags, notes), who)
+    return validate(Data(private, aux, test, images.task, RANGE, images.flags, notes), who)
 
 
 def resize_array(x: Array, size: int) -> Tensor:

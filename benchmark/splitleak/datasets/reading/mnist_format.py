@@ -10,7 +10,7 @@ from splitleak.contract import Data, Task
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array, read_idx, read_npz
 from splitleak.datasets.reading.division_by_person import Manifest
-from splitleak.datasets.reading.image_records import data_from_arrays
+from splitleak.datasets.reading.image_records import ImageSet, data_from_arrays
 
 TRAIN = "train-images-idx3-ubyte*"  # the file by which a folder of idx files is recognised
 TASK = Task("classes", 10)
@@ -30,7 +30,7 @@ def load_mnist_format(marker: Path, size: int, n: int | None, who: str) -> Data:
         raise BadInput(f"{who}: labels from {label.min()} to {label.max()}; legal: 0 to 9")
     names = [f"train {i}" for i in range(len(y))] + [f"test {i}" for i in range(len(y_test))]
     manifest = Manifest(names, label, None, np.arange(len(names)) >= len(y))
-    return data_from_arrays(manifest, np.concatenate([x, x_test]), size, TASK, who, n=n)
+    return data_from_arrays(ImageSet(manifest, TASK, who, n), np.concatenate([x, x_test]), size)
 
 
 def _from_npz(file: Path) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
