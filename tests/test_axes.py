@@ -129,14 +129,14 @@ LOST = """
 from dataclasses import dataclass
 from pathlib import Path
 from splitleak.contract import Dataset
-from splitleak.contract.errors import NotAtHand
+from splitleak.contract.errors import FilesMissing
 from toy_signals import ToySignals
 
 @dataclass(frozen=True)
 class Lost(Dataset):
     def load(self):
         if not Path("here").exists():
-            raise NotAtHand("dataset 'lost': no file here; get it from the archive")
+            raise FilesMissing("dataset 'lost': no file here; get it from the archive")
         return ToySignals(n=32).load()
 """
 OTHERWISE = '[{ name = "./lost.py", otherwise = "./toy_signals.py" }]'

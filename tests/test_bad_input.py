@@ -175,7 +175,7 @@ FILES = {
     "does not import": ("import no_such_module", "cannot be imported: ModuleNotFoundError"),
     "is no Python": ("def (", "cannot be imported: SyntaxError"),
     "leaves when imported": ("import sys\nsys.exit(0)", "cannot be imported: SystemExit"),
-    "holds no attack": ("x = 1", "must define exactly one Attack, it has 0"),
+    "holds no attack": ("x = 1", "must define exactly one Attack; it defines no plug-in"),
     "is no dataclass": (PLUGIN + "class A(Attack):\n    def run(self, v): ...", r"A needs @dataclass\(frozen=True\)"),
     "has no goal": (
         PLUGIN + "@dataclass(frozen=True)\nclass A(Attack):\n    needs = Grant(0)\n    def run(self, view): ...",
@@ -205,8 +205,8 @@ DATA = {
     "fails to load": ("raise RuntimeError('no disk')", "cannot be loaded: RuntimeError: no disk"),
     "returns nothing": ("return None", "cannot be loaded: "),
     "has NaN": ("x[3, 0, 2] = float('nan')", "1 values of x are NaN or infinite"),
-    "has a label too many": ("y[0] = 5", r"y holds label 5, wanted 0\.\.1"),
-    "has labels for fewer records": ("y = y[:-1]", "40 records in x, but y has shape"),
+    "has a label too many": ("y[0] = 5", r"y has label 5; legal: 0\.\.1"),
+    "has labels for fewer records": ("y = y[:-1]", "x has 40 records, but y has shape"),
     "has records the network cannot take": ("x = x[..., :15]", "ecg_cnn.*shape"),
 }
 

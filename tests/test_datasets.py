@@ -18,21 +18,21 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from splitleak.contract import Data, Dataset, Records, Task
-from splitleak.contract.errors import BadInput, NotAtHand
+from splitleak.contract.errors import BadInput, FilesMissing
 from splitleak.datasets.ecg import ECG
 from splitleak.datasets.ecg_synthetic import ECGSynthetic
-from splitleak.datasets.reading.check import checked
-from splitleak.datasets.reading.folder import find
+from splitleak.datasets.reading.locate import find_file
+from splitleak.datasets.reading.validation import validate
 
 
-def at_hand() -> bool:
+def real_files_found() -> bool:
     try:
-        return bool(find("ecg", "train_ecg.hdf5"))
-    except NotAtHand:
+        return bool(find_file("ecg", "train_ecg.hdf5"))
+    except FilesMissing:
         return False
 
 
-REAL = pytest.mark.skipif(not at_hand(), reason="the real heartbeats are not here: point SPLITLEAK_DATA to them")
+REAL = pytest.mark.skipif(not real_files_found(), reason="no real heartbeats: set SPLITLEAK_DATA to their folder")
 CLEAN = [ECGSynthetic(), ECGSynthetic(split="patients"), ECGSynthetic(n=500), ECGSynthetic(positive="A")]
 EVERY = [
     *CLEAN,
@@ -80,7 +80,7 @@ def test_patients_split_shares_no_patient(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("dataset", [ECGSynthetic(), pytest.param(ECG(), marks=REAL)])
-def test_clean_split_owns_up_to_shared_patients(dataset: Dataset) -> None:
+def test_clean_split_declares_shared_patients(dataset: Dataset) -> None:
     assert dataset.load().flags == ("patients-shared",)
 
 
@@ -211,14 +211,14 @@ def test_small_sound_files_load(files: tuple[Path, Path], split: Any) -> None:
     [
         ("x_test", lambda a: np.where(a == a[3, 0, 5], np.nan, a), "1 values of x are NaN or infinite"),
         ("x_test", lambda a: np.where(a == a[3, 0, 5], np.inf, a), "1 values of x are NaN or infinite"),
-        ("x_test", lambda a: a[:, 0], "x has shape (60, 128), wanted (n, 1, samples)"),
-        ("x_test", lambda a: a[:0], "wanted (0,) whole numbers"),
-        ("x_test", lambda a: a * 255, "wanted records scaled to [0, 1]"),
+        ("x_test", lambda a: a[:, 0], "x has shape (60, 128); it must be (n, 1, samples)"),
+        ("x_test", lambda a: a[:0], "it must be (0,) whole numbers"),
+        ("x_test", lambda a: a * 255, "records must be scaled to [0, 1]"),
         ("x_test", lambda a: a[..., :100], "beats of 100 samples, but of 128 in"),
-        ("y_test", lambda a: a + 1, "y holds label 5, wanted 0..4"),
-        ("y_test", lambda a: a - 1, "y holds label -1, wanted 0..4"),
+        ("y_test", lambda a: a + 1, "y has label 5; legal: 0..4"),
+        ("y_test", lambda a: a - 1, "y has label -1; legal: 0..4"),
         ("y_test", lambda a: a * 0.5, "y has shape (60,) of float64"),
-        ("y_test", lambda a: a[:-1], "y has shape (59,) of int64, wanted (60,) whole numbers"),
+        ("y_test", lambda a: a[:-1], "y has shape (59,) of int64; it must be (60,) whole numbers"),
         ("record_test", lambda a: a[:-1], "record has shape (59,)"),
     ],
 )
@@ -248,7 +248,7 @@ def test_class_missing_from_a_part(files: tuple[Path, Path], part: str) -> None:
     arrays = beats(part, seed=1 if part == "test" else 0)
     arrays[f"y_{part}"] = np.where(arrays[f"y_{part}"] == 3, 0, arrays[f"y_{part}"])
     file = write(files[0].parent, f"{part}_ecg.hdf5", arrays)
-    refusal(ECG(), file, "no record of class 3 (of 0..4)", {"train": "private part", "test": "aux part"}[part])
+    refusal(ECG(), file, "no record of class 3 (classes are 0..4)", {"train": "private part", "test": "aux part"}[part])
 
 
 def test_patients_split_needs_patients(files: tuple[Path, Path]) -> None:
@@ -260,7 +260,12 @@ def test_too_few_patients_for_the_patients_split(files: tuple[Path, Path]) -> No
     for part, seed in (("train", 0), ("test", 1)):
         alone = {**beats(part, seed=seed), f"record_{part}": np.full(60, 300)}
         write(files[0].parent, f"{part}_ecg.hdf5", alone)
-    refusal(ECG(split="patients"), files[0], "1 patients do not go into parts", "[24, 24, 24, 24, 24]")
+    refusal(
+        ECG(split="patients"),
+        files[0],
+        "no division of the 1 people was found that puts every class into every part",
+        "[24, 24, 24, 24, 24]",
+    )
 
 
 def test_without_record_numbers_a_beat_is_known_by_its_samples(files: tuple[Path, Path]) -> None:
@@ -275,18 +280,18 @@ def test_without_record_numbers_a_beat_is_known_by_its_samples(files: tuple[Path
     assert data.private.id.min() >= 0
 
 
-def test_missing_files_are_told_with_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_on_missing_files_names_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPLITLEAK_DATA", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     places = [tmp_path / "mine" / "ecg", tmp_path / "data" / "ecg", tmp_path / "cache" / "splitleak" / "ecg"]
     line = refusal(ECG(), "train_ecg.hdf5", *places)
-    assert "point SPLITLEAK_DATA" in line
+    assert "set SPLITLEAK_DATA" in line
 
 
-def test_missing_half_is_told(files: tuple[Path, Path]) -> None:
+def test_a_missing_half_is_named(files: tuple[Path, Path]) -> None:
     files[1].unlink()
-    with pytest.raises(NotAtHand, match=r"test_ecg\.hdf5: no such file"):
+    with pytest.raises(FilesMissing, match=r"test_ecg\.hdf5: no such file"):
         ECG().load()
 
 
@@ -299,7 +304,7 @@ def test_chosen_folder_comes_before_the_others(tmp_path: Path, monkeypatch: pyte
         (tmp_path / place / "f.hdf5").touch()
         if place == "mine":
             monkeypatch.setenv("SPLITLEAK_DATA", str(tmp_path / "mine"))
-        assert find("d", "f.hdf5") == tmp_path / place / "f.hdf5"
+        assert find_file("d", "f.hdf5") == tmp_path / place / "f.hdf5"
 
 
 # ---- checks that any dataset gets ------------------------------------------------------------------------------
@@ -308,19 +313,19 @@ def test_chosen_folder_comes_before_the_others(tmp_path: Path, monkeypatch: pyte
 def test_overlap_of_records_or_patients_is_refused() -> None:
     data = ECGSynthetic(n=500).load()
     with pytest.raises(BadInput, match="me: the private and aux parts share 166 records"):
-        checked(replace(data, aux=data.private.take(torch.arange(166))), "me")
+        validate(replace(data, aux=data.private.take(torch.arange(166))), "me")
     with pytest.raises(BadInput, match=r"me: the private and aux parts share .* patients"):
-        checked(replace(data, flags=()), "me")
+        validate(replace(data, flags=()), "me")
 
 
 def test_values_outside_the_range_are_refused() -> None:
     data = ECGSynthetic(n=500).load()
-    with pytest.raises(BadInput, match="me: test part has values outside"):
-        checked(replace(data, test=replace(data.test, x=data.test.x + 1)), "me")
+    with pytest.raises(BadInput, match="me: test part: values outside in_range"):
+        validate(replace(data, test=replace(data.test, x=data.test.x + 1)), "me")
 
 
-@pytest.mark.parametrize(("kind", "wanted"), [("mask", "masks"), ("value", r"\(n, 2\) values")])
+@pytest.mark.parametrize(("kind", "wanted"), [("mask", "masks"), ("value", r"values \(n, 2\)")])
 def test_labels_must_suit_the_task(kind: Any, wanted: str) -> None:
     data = ECGSynthetic(n=500).load()
-    with pytest.raises(BadInput, match=f"me: private part: y has shape .* wanted {wanted}"):
-        checked(replace(data, task=Task(kind, 2)), "me")
+    with pytest.raises(BadInput, match=f"me: private part: y has shape .* must be {wanted}"):
+        validate(replace(data, task=Task(kind, 2)), "me")

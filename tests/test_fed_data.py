@@ -1,4 +1,4 @@
-"""Datasets of the published federated systems: premature beats, their synthetic twin, house prices."""
+"""Datasets of the published federated systems: premature beats, real and synthetic, and house prices."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import wfdb
 
 import splitleak
 from splitleak.contract import Data, Dataset, Records
-from splitleak.contract.errors import BadInput, NotAtHand
+from splitleak.contract.errors import BadInput, FilesMissing
 from splitleak.datasets.boston_housing import BostonHousing
 from splitleak.datasets.ecg_pvc import ECGPVC
 from splitleak.datasets.ecg_pvc_synthetic import ECGPVCSynthetic
-from splitleak.datasets.reading import mitbih, premature
+from splitleak.datasets.reading import locate, mitbih_beats, pvc_beats
 from splitleak.plan.settings import Clients
 from splitleak.train.division import divide
 
@@ -81,9 +81,9 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_record(folder, record, ["V5", "MLII"] if record == 900 else ["MLII", "V1"])
     lines = [f"{sha256(published(f)).hexdigest()}  {f.name}\n" for f in sorted(folder.iterdir())]
     (tmp_path / "sums").write_text("".join(lines))
-    monkeypatch.setattr(mitbih, "SUMS", tmp_path / "sums")
-    monkeypatch.setattr(premature, "RECORDS", PEOPLE)
-    monkeypatch.setattr(premature, "COUNTS", (36, 24))
+    monkeypatch.setattr(mitbih_beats, "CHECKSUMS", tmp_path / "sums")
+    monkeypatch.setattr(pvc_beats, "RECORDS", PEOPLE)
+    monkeypatch.setattr(pvc_beats, "COUNTS", (36, 24))
     monkeypatch.setenv("SPLITLEAK_DATA", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -105,7 +105,7 @@ def packed(raw: Path) -> Path:
 def test_a_beat_lies_in_the_middle_of_185_samples_of_lead_mlii(tmp_path: Path, raw: Path) -> None:
     wave = write_record(tmp_path, 900, ["V5", "MLII"])
     scaled = (wave - wave.min()) / (wave.max() - wave.min())
-    beats = premature.read(raw)
+    beats = pvc_beats.cut_pvc_beats(raw)
     mine = beats.take(np.flatnonzero(beats.record == 900))
     assert [*zip(mine.rpeak.tolist(), mine.kind.tolist(), strict=True)] == KEPT
     for x, at in zip(mine.x, mine.rpeak, strict=True):
@@ -113,8 +113,8 @@ def test_a_beat_lies_in_the_middle_of_185_samples_of_lead_mlii(tmp_path: Path, r
 
 
 def test_44_records_have_no_pacemaker_and_are_used() -> None:
-    assert len(premature.RECORDS) == 44
-    assert not {102, 104, 107, 217} & {*premature.RECORDS}
+    assert len(pvc_beats.RECORDS) == 44
+    assert not {102, 104, 107, 217} & {*pvc_beats.RECORDS}
 
 
 def test_fetch_pvc_builds_what_the_dataset_reads(raw: Path, main: Callable[..., Any], tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_a_cache_folder_that_cannot_be_written_costs_only_time(raw: Path, tmp_pa
     assert data.notes == (f"dataset 'ecg_pvc': built from {raw}",)
 
 
-def test_without_any_of_it_the_command_is_told(raw: Path, tmp_path: Path) -> None:
+def test_without_any_file_the_message_names_the_command(raw: Path, tmp_path: Path) -> None:
     (raw / "905.dat").unlink()  # no complete folder
-    with pytest.raises(NotAtHand) as caught:
+    with pytest.raises(FilesMissing) as caught:
         ECGPVC().load()
     places = [tmp_path / "mine" / "ecg", tmp_path / "data" / "ecg", tmp_path / "cache" / "splitleak" / "ecg"]
     assert all(str(place) in str(caught.value) for place in places)
@@ -164,8 +164,8 @@ def test_without_any_of_it_the_command_is_told(raw: Path, tmp_path: Path) -> Non
 
 
 def test_damaged_raw_records_are_named(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(premature, "COUNTS", (36, 25))
-    assert re.search(r"60 beats \(N 36, V 24\), wanted 61 \(N 36, V 25\)$", refused(ECGPVC()))
+    monkeypatch.setattr(pvc_beats, "COUNTS", (36, 25))
+    assert re.search(r"60 beats \(N 36, V 24\); published are 61 \(N 36, V 25\)$", refused(ECGPVC()))
     archive = packed(raw)
     archive.write_bytes(archive.read_bytes()[:2000])
     assert refused(ECGPVC()).startswith(f"dataset 'ecg_pvc': '{archive}': cannot be read as a tar or zip archive")
@@ -249,26 +249,26 @@ def test_hospitals_have_patients_of_their_own(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
-        ("x", lambda a: a[:, 0], r"x has shape \(3000, 185\), wanted \(n, 1, samples\)"),
-        ("x", lambda a: a[..., :128], "beats of 128 samples, wanted 185"),
-        ("x", lambda a: a * 100, r"x runs from .* wanted records scaled to \[0, 1\]"),
+        ("x", lambda a: a[:, 0], r"x has shape \(3000, 185\); it must be \(n, 1, samples\)"),
+        ("x", lambda a: a[..., :128], "beats of 128 samples; must be 185"),
+        ("x", lambda a: a * 100, r"x runs from .* records must be scaled to \[0, 1\]"),
         ("x", lambda a: np.where(a == a[7, 0, 9], np.nan, a), "1 values of x are NaN or infinite"),
-        ("y", lambda a: a + 1, "y holds label 2, wanted 0..1"),
-        ("y", lambda a: a * 0, "29 patients do not go into parts that all have every class"),
+        ("y", lambda a: a + 1, "y has label 2; legal: 0..1"),
+        ("y", lambda a: a * 0, "no division of the 29 people was found that puts every class into every part"),
         ("y", lambda a: a[1:], r"y has shape \(2999,\)"),
         ("rpeak", lambda a: a * 0 + 5, "2970 beats have the record and rpeak of another one"),
-        ("record", None, "no array of numbers record in it; there is: rpeak, x, y"),
+        ("record", None, "no array of numbers record in it; it has: rpeak, x, y"),
     ],
 )
-def test_a_file_with_odd_contents_is_one_line_that_names_it(file: Path, key: str, value: Any, told: str) -> None:
+def test_a_file_with_odd_contents_is_one_line_that_names_it(file: Path, key: str, value: Any, message: str) -> None:
     arrays = beats()
     arrays = {k: a for k, a in arrays.items() if k != key} | ({key: value(arrays[key])} if value else {})
     write(file.parent, arrays)
     said = refused(ECGPVC())
     assert str(file) in said
-    assert re.search(told, said)
+    assert re.search(message, said)
 
 
 def test_a_file_that_ends_early_is_named(file: Path) -> None:
@@ -276,14 +276,14 @@ def test_a_file_that_ends_early_is_named(file: Path) -> None:
     assert f"{file}: not a readable HDF5 file" in refused(ECGPVC())
 
 
-def raw_at_hand() -> bool:
+def files_found() -> bool:
     try:
-        return bool(premature.find("ecg_pvc", premature.FILE, premature.FOLDER))
-    except NotAtHand:
-        return premature.raw() is not None
+        return bool(locate.find_file("ecg_pvc", pvc_beats.FILE, pvc_beats.FOLDER))
+    except FilesMissing:
+        return pvc_beats.find_raw_records() is not None
 
 
-REAL = pytest.mark.skipif(not raw_at_hand(), reason="MIT-BIH is not here: point SPLITLEAK_DATA to it")
+REAL = pytest.mark.skipif(not files_found(), reason="no MIT-BIH: set SPLITLEAK_DATA to its folder")
 
 
 @REAL
@@ -301,11 +301,11 @@ def test_real_beats_keep_what_both_splits_promise(split: Any) -> None:
     assert abs(int(peak.argmax()) - 92) <= 1
 
 
-# The twin -----------------------------------------------------------------------------------------
+# Synthetic beats -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("split", ["patients", "clean"])
-def test_the_twin_has_shape_classes_and_patients_of_the_real_beats(split: Any) -> None:
+def test_synthetic_beats_have_shape_classes_and_patients_of_the_real_beats(split: Any) -> None:
     data = ECGPVCSynthetic(split).load()
     promises(data, split)
     assert data.in_shape == (1, 185)
@@ -317,7 +317,7 @@ def test_the_twin_has_shape_classes_and_patients_of_the_real_beats(split: Any) -
     assert abs(int(peak.argmax()) - 92) <= 1
 
 
-def test_premature_beats_of_the_twin_are_learned(tmp_path: Path) -> None:
+def test_synthetic_premature_beats_are_learned(tmp_path: Path) -> None:
     axes = {"dataset": [{"name": "ecg_pvc_synthetic", "n": 2000}], "model": ["ecg_pvc_net"], "protocol": ["central"]}
     (record,) = splitleak.run({"matrix": axes, "train": {"epochs": 5}}, tmp_path)
     assert record["utility"] > 0.98 > record["utility_floor"] + 0.05
@@ -327,7 +327,7 @@ def test_premature_beats_of_the_twin_are_learned(tmp_path: Path) -> None:
 # House prices -------------------------------------------------------------------------------------
 
 
-def mlxtend_at_hand() -> bool:
+def mlxtend_installed() -> bool:
     try:
         import mlxtend  # noqa: F401
     except ImportError:
@@ -335,7 +335,7 @@ def mlxtend_at_hand() -> bool:
     return True
 
 
-PRICES = pytest.mark.skipif(not mlxtend_at_hand(), reason="mlxtend is not installed: pip install 'splitleak[fed]'")
+PRICES = pytest.mark.skipif(not mlxtend_installed(), reason="mlxtend is not installed: pip install 'splitleak[fed]'")
 
 
 @PRICES
@@ -376,18 +376,18 @@ def test_prices_are_learned_from_scaled_columns_and_training_on_raw_ones_diverge
     assert trained("raw", epochs=1, optimizer="sgd", lr=1e-3, momentum=0.0)["status"] == "diverged"
 
 
-def test_without_mlxtend_what_to_install_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mlxtend_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
-    with pytest.raises(NotAtHand, match=r"^dataset 'boston_housing': .*mlxtend: pip install 'splitleak\[fed\]'$"):
+    with pytest.raises(FilesMissing, match=r"^dataset 'boston_housing': .*mlxtend: pip install 'splitleak\[fed\]'$"):
         BostonHousing().load()
 
 
 @pytest.mark.parametrize(
-    ("shape", "told"), [((506, 12), r"x \(506, 12\) and y \(506,\), wanted"), ((400, 13), r"x \(400, 13\)")]
+    ("shape", "message"), [((506, 12), r"x \(506, 12\) and y \(506,\); must be"), ((400, 13), r"x \(400, 13\)")]
 )
 def test_another_table_under_that_name_is_refused(
-    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], told: str
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], message: str
 ) -> None:
     shipped = SimpleNamespace(boston_housing_data=lambda: (np.zeros(shape), np.zeros(shape[0])))
     monkeypatch.setitem(sys.modules, "mlxtend.data", shipped)
-    assert re.search(told, refused(BostonHousing()))
+    assert re.search(message, refused(BostonHousing()))

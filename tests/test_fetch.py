@@ -22,10 +22,11 @@ import numpy as np
 import pytest
 import wfdb
 
-from splitleak.contract.errors import BadInput, NotAtHand
-from splitleak.datasets.ecg import BEATS
-from splitleak.datasets.reading import fetch, mitbih, sources
-from splitleak.datasets.reading.folder import find
+from splitleak.contract.errors import BadInput, FilesMissing
+from splitleak.datasets.ecg import SYMBOLS
+from splitleak.datasets.reading import download, fetch, mitbih_beats, raw_files
+from splitleak.datasets.reading.checksums import read_checksums
+from splitleak.datasets.reading.locate import find_file
 
 BUILT = ("train_ecg.hdf5", "test_ecg.hdf5")
 # (sample, symbol, kept): what is beside a record's beats, and why a beat is not kept
@@ -65,13 +66,13 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_record(folder, record)
     lines = [f"{sha256(published(f)).hexdigest()}  {f.name}\n" for f in sorted(folder.iterdir())]
     (tmp_path / "sums").write_text("".join(["# two records\n", *lines]))
-    monkeypatch.setattr(mitbih, "SUMS", tmp_path / "sums")
+    monkeypatch.setattr(mitbih_beats, "CHECKSUMS", tmp_path / "sums")
     monkeypatch.setattr(fetch, "RECORDS", (900, 901))
     monkeypatch.setattr(fetch, "COUNTS", (2, 4, 4, 4, 4))
     monkeypatch.setattr(fetch, "DRAWN", (60, 60, 60, 24, 60))
     monkeypatch.setattr(fetch, "URL", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(sources, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPLITLEAK_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -119,15 +120,15 @@ def nothing_built(folder: Path) -> bool:
 
 def test_a_beat_is_kept_when_no_annotation_is_nearer_than_100_samples(tmp_path: Path) -> None:
     write_record(tmp_path, 900)
-    beats = mitbih.cut(tmp_path, 900)
+    beats = mitbih_beats.cut_beats(tmp_path, 900)
     kept = [(at, symbol) for at, symbol, keep in MARKS if keep]
-    assert [(r, BEATS[k]) for r, k in zip(beats.rpeak, beats.kind, strict=True)] == kept
+    assert [(r, SYMBOLS[k]) for r, k in zip(beats.rpeak, beats.kind, strict=True)] == kept
     assert set(beats.record) == {900}
 
 
 def test_a_window_is_100_samples_to_both_sides_of_a_record_scaled_as_a_whole(tmp_path: Path) -> None:
     wave = write_record(tmp_path, 900)
-    beats = mitbih.cut(tmp_path, 900)
+    beats = mitbih_beats.cut_beats(tmp_path, 900)
     scaled = (wave - wave.min()) / (wave.max() - wave.min())
     for x, at in zip(beats.x, beats.rpeak, strict=True):
         np.testing.assert_allclose(x, scaled[at - 100 : at + 101], atol=1e-12)
@@ -135,7 +136,7 @@ def test_a_window_is_100_samples_to_both_sides_of_a_record_scaled_as_a_whole(tmp
 
 def test_other_kinds_and_windows_are_to_be_had(tmp_path: Path) -> None:
     write_record(tmp_path, 900)
-    beats = mitbih.cut(tmp_path, 900, kinds="V/", reach=60)
+    beats = mitbih_beats.cut_beats(tmp_path, 900, symbols="V/", margin=60)
     assert beats.x.shape == (len(beats.rpeak), 121)
     assert [("V/"[k], int(r)) for k, r in zip(beats.kind, beats.rpeak, strict=True)] == [
         ("V", 1100), ("V", 1399), ("/", 1600), ("V", 2300)
@@ -144,35 +145,37 @@ def test_other_kinds_and_windows_are_to_be_had(tmp_path: Path) -> None:
 
 def test_smoothing_takes_the_threshold_off_every_band() -> None:
     least = 0.005 * np.sqrt(2 * np.log2(128))
-    flat = mitbih.smooth(np.full((3, 201), 0.5))
+    flat = mitbih_beats.resample_and_denoise(np.full((3, 201), 0.5))
     assert flat.shape == (3, 128)
     np.testing.assert_allclose(flat, 0.5 - least / 2**1.5, atol=1e-6)  # the coarsest band is 2^(3/2) times the mean
     faint = 0.5 + 1e-3 * np.random.default_rng(0).standard_normal((3, 201))
-    assert mitbih.smooth(faint).std(axis=1).max() < 0.7e-3 * 128 / 201
+    assert mitbih_beats.resample_and_denoise(faint).std(axis=1).max() < 0.7e-3 * 128 / 201
 
 
 def test_smoothing_leaves_the_r_peak_in_the_middle() -> None:
     peak = np.exp(-(((np.arange(201) - 100) / 8) ** 2))[None]
-    assert abs(int(mitbih.smooth(peak).argmax()) - 100 * 128 / 201) < 1
+    assert abs(int(mitbih_beats.resample_and_denoise(peak).argmax()) - 100 * 128 / 201) < 1
 
 
 def test_the_draw_is_with_replacement_and_its_halves_overlap_as_published() -> None:
     kind = np.repeat(np.arange(5), fetch.COUNTS)
-    train, test = fetch.draw(kind)
+    train, test = fetch.draw_published(kind)
     assert sum(fetch.COUNTS) == 96_049
     for rows in (train, test):
         assert np.bincount(kind[rows]).tolist() == [3000, 3000, 3000, 1245, 3000]
         assert len(np.unique(rows)) < len(rows)
         assert (np.diff(kind[rows]) < 0).any()  # shuffled
     assert np.isin(test, train).mean() == pytest.approx(0.278, abs=5e-4)
-    assert all(np.array_equal(a, b) for a, b in zip((train, test), fetch.draw(kind), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip((train, test), fetch.draw_published(kind), strict=True))
 
 
 def test_43_of_the_48_records_are_used_and_every_file_has_its_checksum() -> None:
-    assert len(mitbih.ALL) == 48
+    assert len(mitbih_beats.ALL_RECORDS) == 48
     assert len(fetch.RECORDS) == 43
-    sums = sources.read_sums(mitbih.SUMS)
-    assert set(sums) == {f"{record}.{ending}" for record in mitbih.ALL for ending in ("hea", "dat", "atr")}
+    sums = read_checksums(mitbih_beats.CHECKSUMS)
+    assert set(sums) == {
+        f"{record}.{ending}" for record in mitbih_beats.ALL_RECORDS for ending in ("hea", "dat", "atr")
+    }
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in sums.values())
 
 
@@ -264,10 +267,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_one_line(get: Any, case: str) -> None:
-    args, told = MISTAKES[case]
+    args, message = MISTAKES[case]
     status, said, complaints = get(*args)
     assert (status, said, len(complaints)) == (2, "", 1), complaints
-    assert re.match(f"splitleak: .*{told}", complaints[0])
+    assert re.match(f"splitleak: .*{message}", complaints[0])
 
 
 # What is wrong with it ----------------------------------------------------------------------------
@@ -279,7 +282,7 @@ def test_missing_files_and_records_are_named(raw: Path, get: Any) -> None:
         file.unlink()
     status, _, complaints = get("mitbih", "--from", "raw", "--out", "o")
     assert (status, len(complaints)) == (2, 1)
-    assert "--from 'raw': missing 900.atr, 901.* (wanted are 6 files)" in complaints[0]
+    assert "--from 'raw': missing 900.atr, 901.* (6 files are needed)" in complaints[0]
     assert nothing_built(Path("o"))
 
 
@@ -313,7 +316,7 @@ def test_a_wrong_number_of_beats_is_an_error(raw: Path, get: Any, monkeypatch: p
     monkeypatch.setattr(fetch, "COUNTS", (3, 4, 4, 4, 4))
     status, _, complaints = get("mitbih", "--from", "raw", "--out", "o")
     assert (status, len(complaints)) == (2, 1)
-    assert "18 beats (N 2, L 4, R 4, A 4, V 4), wanted 19 (N 3, L 4" in complaints[0]
+    assert "18 beats (N 2, L 4, R 4, A 4, V 4); published are 19 (N 3, L 4" in complaints[0]
     assert nothing_built(Path("o"))
 
 
@@ -321,7 +324,7 @@ def test_a_wrong_number_of_beats_is_an_error(raw: Path, get: Any, monkeypatch: p
 
 
 class Site(ThreadingHTTPServer):
-    """Serves the files of a folder, notes what is asked for, and misbehaves when told to."""
+    """Serves the files of a folder, records the requests and misbehaves on demand."""
 
     daemon_threads = True
 
@@ -378,9 +381,9 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(get: Any, site: Site
     site.good_for, site.bad = 3, bad
     status, _, complaints = get("mitbih", "--from", site.url, "--out", "o")
     assert (status, len(complaints)) == (2, 1)
-    told = "HTTP status 503" if bad == "503" else r"sha256 \w{12}"
-    assert re.search(f"cannot download {site.url}/901.atr: {told}.*run again to go on", complaints[0])
-    assert site.asked == [*NAMES[:3], *["901.atr"] * sources.TRIES]
+    message = "HTTP status 503" if bad == "503" else r"sha256 \w{12}"
+    assert re.search(f"cannot download {site.url}/901.atr: {message}.*run again to go on", complaints[0])
+    assert site.asked == [*NAMES[:3], *["901.atr"] * download.TRIES]
     assert sorted(f.name for f in Path("o/mitdb").iterdir()) == NAMES[:3]
     assert nothing_built(Path("o"))
 
@@ -400,7 +403,7 @@ def test_without_from_the_database_s_own_address_is_asked(
     status, said, _ = get("mitbih")
     assert status == 0
     assert site.asked == NAMES
-    assert find("ecg", BUILT[0]) == tmp_path / "mine" / "ecg" / BUILT[0]
+    assert find_file("ecg", BUILT[0]) == tmp_path / "mine" / "ecg" / BUILT[0]
     assert "'ecg' finds them" in said
     site.asked = []
     assert get("mitbih")[0] == 0
@@ -428,10 +431,9 @@ def test_a_record_that_the_address_lacks_is_named_at_once(get: Any, site: Site, 
 KILLED = """
 import sys
 from pathlib import Path
-from splitleak import fetch
 from splitleak.cli import main
-from splitleak.datasets import mitbih
-mitbih.SUMS, fetch.RECORDS, fetch.COUNTS = Path("sums"), (900, 901), (2, 4, 4, 4, 4)
+from splitleak.datasets.reading import fetch, mitbih_beats
+mitbih_beats.CHECKSUMS, fetch.RECORDS, fetch.COUNTS = Path("sums"), (900, 901), (2, 4, 4, 4, 4)
 main()
 """
 
@@ -459,7 +461,7 @@ def test_killed_in_a_download_only_whole_files_are_left(get: Any, site: Site, tm
 
 def test_a_kill_between_the_two_files_leaves_whole_ones(raw: Path, get: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def once(path: Path, data: bytes) -> None:
-        sources.write(path, data)
+        raw_files.write(path, data)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -478,14 +480,14 @@ def test_files_go_where_the_dataset_looks_first(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPLITLEAK_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert fetch.place("ecg") == tmp_path / "cache" / "splitleak" / "ecg"
+    assert fetch.writable_folder("ecg") == tmp_path / "cache" / "splitleak" / "ecg"
     (tmp_path / "data").mkdir()
-    assert fetch.place("ecg") == tmp_path / "data" / "ecg"
+    assert fetch.writable_folder("ecg") == tmp_path / "data" / "ecg"
     monkeypatch.setenv("SPLITLEAK_DATA", str(tmp_path / "mine"))
-    assert fetch.place("ecg") == tmp_path / "mine" / "ecg"
+    assert fetch.writable_folder("ecg") == tmp_path / "mine" / "ecg"
     monkeypatch.setattr(os, "access", lambda path, mode: "mine" not in str(path))
     (tmp_path / "mine").mkdir()
-    assert fetch.place("ecg") == tmp_path / "data" / "ecg"
+    assert fetch.writable_folder("ecg") == tmp_path / "data" / "ecg"
 
 
 # The real records ---------------------------------------------------------------------------------
@@ -493,27 +495,27 @@ def test_files_go_where_the_dataset_looks_first(tmp_path: Path, monkeypatch: pyt
 
 def real(name: str) -> Path | None:
     try:
-        return find("ecg", name)
-    except NotAtHand:
+        return find_file("ecg", name)
+    except FilesMissing:
         return None
 
 
 ARCHIVE, HEADER, GIVEN = real("mitdb48.txz"), real("mitdb/100.hea"), real(BUILT[0])
 
 
-@pytest.mark.skipif(HEADER is None, reason="raw records of MIT-BIH are not here: point SPLITLEAK_DATA to them")
+@pytest.mark.skipif(HEADER is None, reason="no raw records of MIT-BIH: set SPLITLEAK_DATA to their folder")
 def test_real_records_have_their_published_checksums_and_the_missing_are_named() -> None:
     assert HEADER is not None
     there = {f.name for f in HEADER.parent.iterdir()}
-    sums = {name: digest for name, digest in sources.read_sums(mitbih.SUMS).items() if name in there}
+    sums = {name: digest for name, digest in read_checksums(mitbih_beats.CHECKSUMS).items() if name in there}
     assert "100.dat" in sums
-    assert sources.gather(sums, str(HEADER.parent), Path("unused"), print) == HEADER.parent
+    assert raw_files.gather(sums, str(HEADER.parent), Path("unused"), print) == HEADER.parent
     with pytest.raises(BadInput, match=r"missing 101\.\*, 102\.\*"):
-        sources.gather(sources.read_sums(mitbih.SUMS), str(HEADER.parent), Path("unused"), print)
+        raw_files.gather(read_checksums(mitbih_beats.CHECKSUMS), str(HEADER.parent), Path("unused"), print)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (ARCHIVE and GIVEN), reason="MIT-BIH is not here: point SPLITLEAK_DATA to it")
+@pytest.mark.skipif(not (ARCHIVE and GIVEN), reason="no MIT-BIH: set SPLITLEAK_DATA to its folder")
 def test_real_records_give_the_published_set_row_by_row(main: Callable[..., Any], tmp_path: Path) -> None:
     assert ARCHIVE is not None
     assert GIVEN is not None

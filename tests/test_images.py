@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from splitleak.contract import Data, Dataset, Records, Task
-from splitleak.contract.errors import BadInput, NotAtHand
+from splitleak.contract.errors import BadInput, FilesMissing
 from splitleak.datasets import fashion_mnist
 from splitleak.datasets.cxr_lung import CXRLung
 from splitleak.datasets.cxr_lung_adult import CXRLungAdult
@@ -25,8 +25,8 @@ from splitleak.datasets.cxr_pneumonia import CXRPneumonia
 from splitleak.datasets.fashion_mnist import FashionMNIST
 from splitleak.datasets.fundus import Fundus
 from splitleak.datasets.mnist import MNIST
-from splitleak.datasets.reading import images
-from splitleak.datasets.reading.divide import Roll, deal
+from splitleak.datasets.reading import decode_image, image_cache
+from splitleak.datasets.reading.division_by_person import Manifest, assign_parts
 from splitleak.datasets.retinamnist import RetinaMNIST
 from splitleak.plan import matrix
 from splitleak.plan.case import Case
@@ -322,7 +322,7 @@ def test_asked_for_layout_comes_before_the_first_found(home: Path) -> None:
     kaggle_eyes(home)
     assert Fundus().load().private.group is None
     assert Fundus(layout="kaggle").load().private.group is not None
-    with pytest.raises(NotAtHand, match=r"no packs64/fundus_idrid_64\.npz or .*SPLITLEAK_DATA"):
+    with pytest.raises(FilesMissing, match=r"no packs64/fundus_idrid_64\.npz or .*SPLITLEAK_DATA"):
         Fundus(layout="pack").load()
 
 
@@ -340,15 +340,15 @@ def test_patient_of_both_official_halves_trains_nobody(home: Path) -> None:
     text = (folder / "meta.csv").read_text()
     (folder / "meta.csv").write_text(text.replace("p0_0.png,test", "p0_0.png,train"))
     data = CXRLung().load()
-    assert "1 training images of patients who are in the test part too" in data.notes[0]
+    assert "1 training images left out: their patients are in the test part too" in data.notes[0]
     assert len(data.test) == 11
 
 
-def test_who_is_private_does_not_hang_on_who_else_is_there() -> None:
+def test_a_persons_part_hardly_depends_on_the_other_people() -> None:
     names = [f"p{i}" for i in range(1000)]
     zeros = np.zeros(1000, np.int64)
-    whole, _ = deal(Roll(names, zeros, names), "me")
-    fewer, _ = deal(Roll(names[:950], zeros[:950], names[:950]), "me")
+    whole, _ = assign_parts(Manifest(names, zeros, names), "me")
+    fewer, _ = assign_parts(Manifest(names[:950], zeros[:950], names[:950]), "me")
     assert np.bincount(whole).tolist() == [480, 320, 200]
     assert (whole[:950] == fewer).mean() > 0.96
 
@@ -377,7 +377,7 @@ def test_adults_are_auxiliary_data_against_children(home: Path) -> None:
     assert not {row.tobytes() for row in aux.x.numpy()} & {row.tobytes() for row in data.private.x.numpy()}
 
 
-def test_adults_without_patients_own_up_to_it(home: Path) -> None:
+def test_adults_without_patients_have_the_flag(home: Path) -> None:
     adults(home)
     assert CXRLungAdult().load().flags == ("patients-shared",)
     adults(home, n=20, patients=True)
@@ -390,7 +390,7 @@ def test_adults_without_patients_own_up_to_it(home: Path) -> None:
 
 
 def read(file: Path, channels: int = 1) -> Array:
-    return images.picture(file, 16, channels)[0]
+    return decode_image.decode_image(file, 16, channels)[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -411,7 +411,7 @@ def test_every_mode_is_the_same_picture(tmp_path: Path, channels: int) -> None:
 def test_sixteen_bits_are_scaled_by_their_full_range(tmp_path: Path) -> None:
     dark = save(tmp_path / "dark.png", np.full((20, 20), 4095, np.uint16))  # twelve bits in sixteen stay dark
     assert np.unique(read(dark)).tolist() == [16]
-    with pytest.raises(ValueError, match="known scale"):
+    with pytest.raises(ValueError, match="no known scale"):
         read(save(tmp_path / "f.tif", np.full((20, 20), 0.5, np.float32)))
 
 
@@ -450,13 +450,13 @@ def test_masks_of_every_kind(home: Path, how: str) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the images that are decoded from here on."""
     seen: list[str] = []
-    really = images.picture
+    really = image_cache.decode_image
 
     def watched(file: Path, size: int, channels: int) -> Any:
         seen.append(file.name)
         return really(file, size, channels)
 
-    monkeypatch.setattr(images, "picture", watched)
+    monkeypatch.setattr(image_cache, "decode_image", watched)
     return seen
 
 
@@ -522,7 +522,7 @@ def refusal(dataset: Dataset, *said: object) -> str:
     return line
 
 
-def test_one_unreadable_image_in_many_is_left_out_and_told(home: Path) -> None:
+def test_one_unreadable_image_in_many_is_left_out_with_a_note(home: Path) -> None:
     folder = prepared_lungs(home, 40, 1)
     file = save(folder / "images/p7_0.jpeg", noise(64, 64))
     (folder / "images/p7_0.png").write_bytes(file.read_bytes()[:900])
@@ -553,10 +553,10 @@ def test_masks_and_images_that_do_not_match(home: Path) -> None:
     refusal(CXRLung(), folder / "masks", "MCUCXR_0004_1.png and MCUCXR_0004_1_mask.png are masks of the same image")
     (folder / "masks/MCUCXR_0004_1_mask.png").unlink()
     save(folder / "masks/MCUCXR_0004_1.png", blob(21, 24))
-    refusal(CXRLung(), "masks/MCUCXR_0004_1.png: the mask is 24 x 21 pixels, its image MCUCXR_0004_1.png 24 x 20")
+    refusal(CXRLung(), "masks/MCUCXR_0004_1.png: the mask has 24 x 21 pixels, its image MCUCXR_0004_1.png has 24 x 20")
 
 
-def test_images_without_masks_are_told_and_left_out(home: Path) -> None:
+def test_images_without_masks_are_left_out_with_a_note(home: Path) -> None:
     folder = lung_segmentation(home, 12)
     for i in range(5):
         save(folder / f"CXR_png/test_{i}.png")
@@ -609,7 +609,7 @@ def test_the_same_picture_twice_is_kept_once(home: Path) -> None:
         (folder / "images" / other).write_bytes((folder / "images/p12_0.png").read_bytes())
     data = CXRLung().load()
     assert sum(map(len, parts(data))) == 28
-    assert "show the same picture as another record and are left out" in data.notes[0]
+    assert "show the same image as another record and are left out" in data.notes[0]
     assert len(data.test) == 5
 
 
@@ -617,11 +617,11 @@ def test_empty_class_and_wrong_grade(home: Path) -> None:
     labels = kaggle_eyes(home)
     whole = labels.read_text()
     labels.write_text("\n".join(line[:-1] + "3" if line.endswith(",4") else line for line in whole.splitlines()))
-    refusal(Fundus(classes="all"), labels, "no record of class 4 (of 0..4)")
+    refusal(Fundus(classes="all"), labels, "no record of class 4 (classes are 0..4)")
     labels.write_text(whole.replace("3_right,3", "3_right,7"))
     refusal(Fundus(), f"{labels}: 3_right has grade '7'; legal: 0 to 4")
     labels.write_text(whole.replace("level", "grade"))
-    refusal(Fundus(), f"{labels}: no column level; there are: Unnamed: 0, image, grade")
+    refusal(Fundus(), f"{labels}: no column level; it has: Unnamed: 0, image, grade")
 
 
 def test_one_patient_only(home: Path) -> None:
@@ -629,7 +629,7 @@ def test_one_patient_only(home: Path) -> None:
     text = (folder / "meta.csv").read_text()
     rows = [line.rsplit(",", 1)[0] + ",P1" if ",train," in line else line for line in text.splitlines()]
     (folder / "meta.csv").write_text("\n".join(rows))
-    refusal(CXRLung(), folder, "1 people to train on and 3 to test on: too few")
+    refusal(CXRLung(), folder, "1 people for training and 3 for testing")
 
 
 @pytest.mark.parametrize("dataset", [CXRLung, CXRPneumonia, CXRLungAdult, Fundus, RetinaMNIST, MNIST, FashionMNIST])
@@ -641,14 +641,14 @@ def test_size_must_be_sensible(dataset: type[Dataset]) -> None:
 
 def test_a_pack_is_not_enlarged(home: Path) -> None:
     lung_pack(home)
-    refusal(CXRLung(size=128), "size 128, but these pictures have 64 x 64 pixels; legal: 8 to 64")
+    refusal(CXRLung(size=128), "size 128, but these images have 64 x 64 pixels; legal: 8 to 64")
 
 
 def test_empty_folders(home: Path) -> None:
     folder = prepared_lungs(home, 12, 1)
     for file in (folder / "images").iterdir():
         file.unlink()
-    refusal(CXRLung(), f"{folder / 'images'}: no images in it (wanted: .png, .jpg")
+    refusal(CXRLung(), f"{folder / 'images'}: no images in it (legal suffixes: .png, .jpg")
     (folder / "images").rmdir()
     refusal(CXRLung(), f"{folder / 'images'}: no such folder of images")
     (folder / "meta.csv").write_text("")
@@ -657,8 +657,8 @@ def test_empty_folders(home: Path) -> None:
 
 @pytest.mark.parametrize("dataset", [CXRLung(), CXRPneumonia(), CXRLungAdult(), Fundus(), RetinaMNIST(), MNIST(),
                                      FashionMNIST()], ids=str)  # fmt: skip
-def test_nothing_at_hand_names_marks_and_places(home: Path, dataset: Dataset) -> None:
-    with pytest.raises(NotAtHand, match="SPLITLEAK_DATA") as caught:
+def test_the_message_without_any_file_names_markers_and_places(home: Path, dataset: Dataset) -> None:
+    with pytest.raises(FilesMissing, match="SPLITLEAK_DATA") as caught:
         dataset.load()
     assert str(home / dataset.name) in str(caught.value)
 
@@ -666,11 +666,11 @@ def test_nothing_at_hand_names_marks_and_places(home: Path, dataset: Dataset) ->
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x_train": noise(200, 28, 20)}, "training pictures (28, 20), test pictures (28, 28)"),
-        ({"x_train": np.zeros((200, 28, 28))}, "in float64, wanted (n, S, S)"),
-        ({"y_train": np.arange(199) % 10}, "200 and 50 pictures, 199 and 50 labels"),
+        ({"x_train": noise(200, 28, 20)}, "training images are (28, 20), test images (28, 28)"),
+        ({"x_train": np.zeros((200, 28, 28))}, "in float64; legal: (n, S, S)"),
+        ({"y_train": np.arange(199) % 10}, "200 and 50 images, but 199 and 50 labels"),
         ({"y_train": np.arange(200) % 11}, "labels from 0 to 10; legal: 0 to 9"),
-        ({"y_test": np.zeros((50, 1), np.int64)}, "y_test has shape (50, 1), wanted 1 dimensions"),
+        ({"y_test": np.zeros((50, 1), np.int64)}, "y_test has shape (50, 1); it must have 1 dimensions"),
         ({"y_train": np.array([{}] * 200)}, "not a readable npz file (Object arrays cannot be loaded"),
         ({"y_train": np.arange(200) % 9}, "private part has no record of class 9"),
     ],
@@ -686,15 +686,15 @@ def test_bad_array_files(home: Path) -> None:
     file.write_bytes(whole[:-2000])
     refusal(MNIST(), f"{file}: not a readable npz file")
     np.savez(file, other=np.zeros(3))
-    refusal(MNIST(), f"{file}: no array x_train and no y_train", "there is: other")
+    refusal(MNIST(), f"{file}: no array x_train and no y_train", "it has: other")
     file.unlink()
     folder = idx_folder(home / "mnist", gz=False)
     images_file, labels = folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte"
     raw = images_file.read_bytes()
     images_file.write_bytes(raw[:-7])
-    refusal(MNIST(), f"{images_file}: 156793 bytes follow the header, wanted 200 x 28 x 28")
+    refusal(MNIST(), f"{images_file}: 156793 bytes follow the header; its sizes are 200 x 28 x 28")
     images_file.write_bytes(labels.read_bytes())
-    refusal(MNIST(), f"{images_file}: begins with 00000801, wanted 00000803")
+    refusal(MNIST(), f"{images_file}: begins with 00000801; it must begin with 00000803")
     images_file.write_bytes(raw)
     labels.unlink()
     refusal(MNIST(), f"{labels}: no such file")

@@ -1,4 +1,4 @@
-"""The image phantoms hold what a stand-in for X-rays and retinal photographs has to hold."""
+"""The synthetic images have what a substitute for X-rays and retinal photographs must have."""
 
 from __future__ import annotations
 

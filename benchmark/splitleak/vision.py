@@ -1,7 +1,7 @@
-"""torchvision beside a CPU build of torch: its compiled part cannot load there, and importing it stops.
+"""torchvision beside a CPU build of torch, where its compiled part cannot load and importing it fails.
 
-All that the import misses are two operator schemas. They are defined here when, and only when, they are missing;
-models, transforms, datasets and utils then work. Import it from here: `from splitleak.vision import torchvision`.
+The import lacks only two operator schemas. This module defines them if they are missing; models, transforms, datasets
+and utils of torchvision then work. Import it from this module: `from splitleak.vision import torchvision`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Dataset(Plugin, ABC):
         """
 
     def locate(self) -> None:
-        """Raise NotAtHand where the files are missing. Override it where that can be told without reading them."""
+        """Raise FilesMissing where the files are missing. Override it where that can be told without reading them."""
         self.load()
 
 

@@ -1,7 +1,8 @@
-"""Adult chest X-rays with lung masks: the shifted population that an attacker on `cxr_lung` may own instead.
+"""Chest X-rays of adults with lung masks (Winther et al.): 76 grey images.
 
-73 of 76 from the Hannover COVID-19 repository (Winther et al., doi 10.6084/m9.figshare.12275009), most patients seen
-more than once. Whose image is whose stands in that repository's data.csv; without it the parts may share patients.
+They are the auxiliary data of an attacker on `cxr_lung` who has another population. 73 of the 76 are from the Hannover
+COVID-19 repository (doi 10.6084/m9.figshare.12275009), most patients in more than one image. The patient of each image
+is in that repository's data.csv; without this file the parts may share patients.
 """
 
 from __future__ import annotations
@@ -12,41 +13,43 @@ from pathlib import Path
 import numpy as np
 
 from splitleak.contract import Data, Dataset, Task
-from splitleak.datasets.reading.divide import Roll
-from splitleak.datasets.reading.folder import find_layout, folders, table
-from splitleak.datasets.reading.images import Size, from_files
-from splitleak.datasets.reading.listing import index, listed, masked, stem
+from splitleak.datasets.reading.array_files import read_csv
+from splitleak.datasets.reading.division_by_person import Manifest
+from splitleak.datasets.reading.image_index import images_in, images_with_masks, rows_with_image, stem
+from splitleak.datasets.reading.image_records import ImageSet, Size, data_from_files
+from splitleak.datasets.reading.locate import data_folders, find_layout
 
 PATIENTS = ("cxr_lung_adult/data.csv", "hannover_original/data.csv", "layouts/hannover_original/data.csv")
 
 
 @dataclass(frozen=True)
 class CXRLungAdult(Dataset):
-    """meta.csv with file and source_image beside images/ and masks/; a fifth of the patients is the test part."""
+    """meta.csv with file and source_image, beside images/ and masks/; a fifth of the patients is the test part."""
 
-    size: Size = 64  # pixels, as the victim's
+    size: Size = 64  # pixels; must be the victim's
 
     def load(self) -> Data:
         _, meta = find_layout("cxr_lung_adult", {"prepared": ("cxr_lung_adult/meta.csv",)})
-        who = f"dataset '{self}' ({meta})"
-        rows = table(meta, ("file", "source_image"))
-        there, notes = listed([row["file"] for row in rows], index(meta.parent / "images"), meta, who)
-        files, bare = masked(meta.parent / "images", [[meta.parent / "masks"]], who)
+        who, folder = f"dataset '{self}' ({meta})", meta.parent / "images"
+        rows = read_csv(meta, ("file", "source_image"))
+        present, notes = rows_with_image([row["file"] for row in rows], images_in(folder), meta, who)
+        files, mask_notes = images_with_masks(folder, [meta.parent / "masks"], who)
         by_name = {f.image.stem: f for f in files}
-        rows = [rows[i] for i in there if stem(rows[i]["file"]) in by_name]
+        rows = [rows[i] for i in present if stem(rows[i]["file"]) in by_name]
         known = _patients(meta)
         names = [row["file"] for row in rows]
         patient = [known.get(stem(row["source_image"]), row["file"]) for row in rows] if known else None
         flags = () if known else ("patients-shared",)
-        roll = Roll(names, np.zeros(len(names), np.int64), patient)
-        found = [by_name[stem(name)] for name in names]
-        return from_files(roll, found, self.size, 1, Task("mask", 1), who, notes=notes + bare, flags=flags)
+        manifest = Manifest(names, np.zeros(len(names), np.int64), patient)
+        images = ImageSet(manifest, Task("mask", 1), who, None, flags, notes + mask_notes)
+        return data_from_files(images, [by_name[stem(name)] for name in names], self.size, 1)
 
 
 def _patients(meta: Path) -> dict[str, str]:
-    """Image to patient, where the repository's table is at hand."""
-    for place in [meta.parents[1], *folders()]:
+    """Name of an image: its patient, from the repository's data.csv; empty if that is not found."""
+    for place in [meta.parents[1], *data_folders()]:
         for file in PATIENTS:
             if (place / file).is_file():
-                return {row["image_id"]: row["patient_id"] for row in table(place / file, ("image_id", "patient_id"))}
+                rows = read_csv(place / file, ("image_id", "patient_id"))
+                return {row["image_id"]: row["patient_id"] for row in rows}
     return {}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from splitleak.contract import Data, Task
 from splitleak.contract.errors import BadInput
-from splitleak.datasets.reading.check import sound
+from splitleak.datasets.reading.validation import validate_records
 from splitleak.jobs.worker import Worker
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
@@ -72,7 +72,7 @@ def _check_aux(cell: Cell, data: Data, worker: Worker) -> None:
         aux = aux_of(worker.case(cell), data, one)
         if not cell.aux["labels"]:  # labels of another task are legal where no attack can read them
             aux = replace(aux, y=torch.zeros(len(aux), 1))
-        sound(aux, data.task if cell.aux["labels"] else Task("value", 1), what)
+        validate_records(aux, data.task if cell.aux["labels"] else Task("value", 1), what)
     except BadInput:
         raise
     except (Exception, SystemExit) as error:

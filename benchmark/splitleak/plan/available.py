@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from splitleak.contract import Dataset
-from splitleak.contract.errors import BadInput, NotAtHand
+from splitleak.contract.errors import BadInput, FilesMissing
 from splitleak.contract.plugin import Spec
 from splitleak.plan import plugins
 
@@ -51,9 +51,9 @@ def _other(spec: Spec) -> Spec:
     return other
 
 
-def _missing(spec: Spec, base: Path) -> NotAtHand | None:
+def _missing(spec: Spec, base: Path) -> FilesMissing | None:
     try:
         cast(Dataset, plugins.make("dataset", spec, base)).locate()
-    except NotAtHand as error:
+    except FilesMissing as error:
         return error
     return None

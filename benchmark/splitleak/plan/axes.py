@@ -8,9 +8,8 @@ from math import prod
 from typing import Any, get_args
 
 from splitleak.contract import Protocol
-from splitleak.contract.errors import BadInput
+from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.threats import THREATS
-from splitleak.plan.plugins import did_you_mean
 
 AXES = ("dataset", "model", "cut", "protocol", "clients", "threat", "aux", "defense", "attack", "seed")
 DEFAULTS: dict[str, list[Any]] = {

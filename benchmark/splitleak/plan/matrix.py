@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-from splitleak.contract.errors import BadInput
+from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.plugin import Spec
 from splitleak.plan import available, axes, cells, plugins
 from splitleak.plan.cell import Cell
@@ -67,7 +67,7 @@ def written(source: str | Path) -> tuple[dict[str, Any], str, Path]:
         text = (resources.files("splitleak.matrices") / f"{source}.toml").read_text(encoding="utf-8")
         return _parse(text, str(source)), f"matrix '{source}'", Path.cwd()
     if not path.is_file():
-        hint = plugins.did_you_mean(str(source), shipped())
+        hint = did_you_mean(str(source), shipped())
         raise BadInput(f"no matrix '{source}'{hint} (a TOML file, or one that ships: {', '.join(shipped())})")
     try:
         text = path.read_text(encoding="utf-8")
@@ -111,7 +111,7 @@ def _sections(raw: dict[str, Any]) -> list[dict[str, Any]]:
     """The blocks `[matrix]` or `[[matrix]]`; BadInput for an unknown section or one that is no table."""
     for name, content in raw.items():
         if name not in SECTIONS:
-            hint = plugins.did_you_mean(name, SECTIONS)
+            hint = did_you_mean(name, SECTIONS)
             raise BadInput(f"no section [{name}]{hint} (sections: {', '.join(SECTIONS)})")
         several = name == "matrix" and isinstance(content, list) and bool(content)
         if not all(isinstance(one, dict) for one in (content if several else [content])):

@@ -1,16 +1,15 @@
-"""Finding plug-ins: a name is a file in a plug-in folder, "pkg.mod:Class" is importable, "./file.py" is a file."""
+"""Finding plug-ins: a name is a file in a plug-in folder, "pkg.mod:Class" is importable, "./file.py" is a file.
+
+A file of the user may define one plug-in of each kind, and may import other files of its folder.
+"""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
 import pkgutil
-import sys
-from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache
 from math import isfinite
@@ -21,8 +20,9 @@ from typing import Any, Literal, cast
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from splitleak.contract import Attack, Dataset, Defense, Goal, Grant, Model
-from splitleak.contract.errors import BadInput
+from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.plugin import Plugin, Spec, defaults, show
+from splitleak.loading import load_file
 
 Kind = Literal["dataset", "model", "defense", "attack"]
 FOLDERS: dict[Kind, str] = {"dataset": "datasets", "model": "models", "defense": "defenses", "attack": "attacks"}
@@ -37,18 +37,10 @@ def names(kind: Kind) -> list[str]:
 
 
 def find(kind: Kind, name: str, base: Path) -> type[Plugin]:
-    """The class behind a name as written in a matrix; files are looked for from `base`, and read again when changed."""
-    if not name.endswith(".py"):
-        return _installed(kind, name)
-    path = (base / name).resolve()
-    if not path.is_file():
-        raise BadInput(f"{kind} '{name}': no such file ({path})")
-    return _in_file(kind, name, path, hash_of(path))
-
-
-@lru_cache
-def _in_file(kind: Kind, name: str, path: Path, content: str) -> type[Plugin]:
-    return _only_class(kind, name, _load_file(kind, name, path))
+    """The class behind a name as written in a matrix; a file is relative to `base`, and read again when changed."""
+    if name.endswith(".py"):
+        return _only_class(kind, name, load_file(base / name, f"{kind} '{name}'"))
+    return _installed(kind, name)
 
 
 @lru_cache
@@ -130,25 +122,6 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def did_you_mean(word: str, legal: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(legal), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _load_file(kind: Kind, name: str, path: Path) -> ModuleType:
-    unique = f"splitleak_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(unique, path)
-    if spec is None or spec.loader is None:
-        raise BadInput(f"{kind} '{name}': not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{kind} '{name}' cannot be imported: {type(error).__name__}: {error}") from error
-    return module
-
-
 def _import(kind: Kind, name: str, module_name: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
@@ -156,16 +129,32 @@ def _import(kind: Kind, name: str, module_name: str) -> ModuleType:
         raise BadInput(f"{kind} '{name}': cannot import '{module_name}': {type(error).__name__}: {error}") from error
 
 
-def _own_classes(kind: Kind, module: ModuleType) -> list[type[Plugin]]:
+def _defined(kind: Kind, module: ModuleType) -> list[type[Plugin]]:
+    """Classes of a kind that are written in the module itself, not imported into it; abstract ones included."""
     classes = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
-    return [c for c in classes if issubclass(c, BASES[kind]) and not inspect.isabstract(c)]
+    return [c for c in dict.fromkeys(classes) if issubclass(c, BASES[kind])]
+
+
+def _own_classes(kind: Kind, module: ModuleType) -> list[type[Plugin]]:
+    return [c for c in _defined(kind, module) if not inspect.isabstract(c)]
 
 
 def _only_class(kind: Kind, name: str, module: ModuleType) -> type[Plugin]:
+    """The one class of a kind; a file may define one of each kind."""
     found = _own_classes(kind, module)
     if len(found) != 1:
-        wanted = f"exactly one {BASES[kind].__name__}"
-        raise BadInput(f"{kind} '{name}': its file must define {wanted}, it has {len(found)}")
+        wanted = f"must define exactly one {BASES[kind].__name__}"
+        raise BadInput(f"{kind} '{name}': its file {wanted}; it defines {_contents(module)}")
     if "__dataclass_fields__" not in vars(found[0]):
         raise BadInput(f"{kind} '{name}': {found[0].__name__} needs @dataclass(frozen=True)")
     return found[0]
+
+
+def _contents(module: ModuleType) -> str:
+    """All plug-ins that a file defines: `Dataset D, Attack A without its method run`."""
+    found = []
+    for kind, base in BASES.items():
+        for cls in _defined(kind, module):
+            missing = " and ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+            found.append(f"{base.__name__} {cls.__name__}" + (f" without its method {missing}" if missing else ""))
+    return ", ".join(found) or "no plug-in"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from splitleak.contract import threats
-from splitleak.contract.errors import BadInput
+from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.plan import matrix, plugins
 from splitleak.report import text
 
@@ -27,7 +27,7 @@ def listing(what: str) -> str:
     }
     lists |= {"threats": _threats, "matrices": _matrices}
     if what not in lists:
-        raise BadInput(f"no list of '{what}'{plugins.did_you_mean(what, lists)} (legal: {', '.join(lists)})")
+        raise BadInput(f"no list of '{what}'{did_you_mean(what, lists)} (legal: {', '.join(lists)})")
     return _entries(lists[what]())
 
 

@@ -9,7 +9,7 @@ import torch
 
 from splitleak.contract import BadInput, Data
 from splitleak.contract.task import Objective
-from splitleak.datasets.reading.check import sound
+from splitleak.datasets.reading.validation import validate_records
 from splitleak.plan.case import Case
 from splitleak.plan.settings import Train
 
@@ -20,7 +20,7 @@ def load_data(case: Case, device: torch.device) -> Data:
     try:
         data = case.dataset.load()
         for name in ("private", "aux", "test"):
-            sound(getattr(data, name), data.task, f"{who}: {name} part")
+            validate_records(getattr(data, name), data.task, f"{who}: {name} part")
         check_variation(case.cell.train, data, who)
         return with_loss(data, case.cell.train.loss, who).to(device)
     except BadInput:

@@ -1,0 +1,14 @@
+"""The identity of a record where its file names none: a hash that only exact copies share."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+
+def record_hashes(x: Tensor) -> Tensor:
+    """(n, ...) -> (n,) int64, not negative: equal exactly where the values are."""
+    digests = (blake2b(row.tobytes(), digest_size=8).digest() for row in x.numpy())
+    return torch.tensor([int.from_bytes(d, "big") >> 1 for d in digests], dtype=torch.int64)
