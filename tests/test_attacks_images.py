@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.attacks import adra, fsha_published
-from splitleak.contract import BadInput
-from splitleak.contract.view import Step
+from splitleak.contract import BadInput, Step
 from splitleak.pieces import query_batches
 from splitleak.plan import plugins
 from splitleak.score.attempt import Attempt

@@ -179,7 +179,7 @@ LABELS_CROSS = [("eavesdropper", "vanilla", "train", True), ("honest_server", "v
 def test_the_floor_is_the_class_mean_exactly_where_labels_are_granted(
     stage: Callable[..., Scene], threat: str, protocol: str, whose: str, labels: bool
 ) -> None:
-    scene = stage(threat=threat, protocol=protocol, evaluate={"whose": whose})
+    scene = stage(threat=threat, protocol=protocol, evaluate={"targets_from": whose})
     assert (splitleak.contract.Grant.LABELS in scene.grants) is labels
     floor, aux = scene.question.floor, scene.data.aux
     assert floor.kind == ("class mean" if labels else "mean record")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadInput, Goal, Grant, NotGranted, Step, View, threats
-from splitleak.contract.view import Gate, Granted
+from splitleak.contract.gate import Gate, Granted
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 

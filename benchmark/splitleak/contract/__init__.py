@@ -9,8 +9,9 @@ from splitleak.contract.nouns import Data, Goal, Grant, Parameters, Privacy, Rec
 from splitleak.contract.plugin import Plugin, later
 from splitleak.contract.protocols import Protocol
 from splitleak.contract.split import Bottom, Head, Split
+from splitleak.contract.step import Step
 from splitleak.contract.task import Task
-from splitleak.contract.view import Step, Update, View
+from splitleak.contract.view import Update, View
 
 __all__ = [
     "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Goal", "Grant",

@@ -52,11 +52,16 @@ def later(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"later": True})
 
 
+def keyed(default: Any, key: str) -> Any:
+    """The default of a field that was renamed; keys and seeds are still made from its first name, `key`."""
+    return dataclasses.field(default=default, metadata={"key": key})
+
+
 def canonical(settings: Any) -> Spec:
     """The fields of a dataclass as plain data. Leaves out `later` fields that have their default."""
     fields = [f for f in dataclasses.fields(settings) if f.init]
     kept = [f for f in fields if "later" not in f.metadata or getattr(settings, f.name) != f.default]
-    return {f.name: plain(getattr(settings, f.name)) for f in kept}
+    return {f.metadata.get("key", f.name): plain(getattr(settings, f.name)) for f in kept}
 
 
 def show(cls: type[Plugin], name: str, parameters: Spec) -> str:

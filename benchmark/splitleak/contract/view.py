@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any
 
 from torch import Tensor, nn
 
-from splitleak.contract.errors import BadInput, NotGranted
+from splitleak.contract.defense import Defense
+from splitleak.contract.errors import BadInput
+from splitleak.contract.gate import Gate, Granted, frozen
 from splitleak.contract.nouns import Grant, Shape
+from splitleak.contract.step import Step
 from splitleak.contract.task import Task
-
-if TYPE_CHECKING:
-    from splitleak.contract.defense import Defense
 
 Guesser = Callable[[Tensor], Tensor]  # z (B, *cut) -> guess
 
@@ -53,45 +53,6 @@ class Update:
     batch_size: int
     optimizer: str
     targets: Tensor  # (number of targets in this update,)
-
-
-class Gate:
-    """Hands out what was granted, and remembers what was read."""
-
-    prefix = ""  # stands before a name in the list of what was read
-
-    def __init__(self, grants: Grant, sources: Mapping[str, Callable[[], Any]], read: set[str]) -> None:
-        self._grants, self._sources, self._been_read = grants, sources, read
-
-    def _read(self, name: str, grant: Grant) -> Any:
-        if grant not in self._grants:
-            raise NotGranted(f"'{self.prefix}{name}' was not granted; declare Grant.{grant.name} in `needs`")
-        if name not in self._sources:
-            raise NotGranted(f"there is no '{self.prefix}{name}' under this protocol or task")
-        self._been_read.add(self.prefix + name)
-        return self._sources[name]()
-
-
-class Granted:
-    """A tensor of a view or a step: reading it needs a grant and returns a copy."""
-
-    def __init__(self, grant: Grant, meaning: str) -> None:
-        self.grant, self.__doc__ = grant, meaning
-
-    def __set_name__(self, owner: type[Gate], name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, gate: None, owner: type[Gate]) -> Granted: ...
-
-    @overload
-    def __get__(self, gate: Gate, owner: type[Gate]) -> Tensor: ...
-
-    def __get__(self, gate: Gate | None, owner: type[Gate]) -> Granted | Tensor:
-        if gate is None:
-            return self
-        found: Tensor = gate._read(self.name, self.grant)
-        return found.detach().clone()
 
 
 class View(Gate):
@@ -180,54 +141,3 @@ class View(Gate):
     def log(self, step: int, guesser: Guesser) -> None:
         """Let the harness record how good `guesser` is at this moment; the attack learns nothing from it."""
         self._read("log", Grant.SMASHED)(step, guesser)
-
-
-class Step(Gate):
-    """One batch at the cut, before any weight moves."""
-
-    prefix = "step."
-    smashed = Granted(Grant.SMASHED, "(B, *cut): the smashed data of the batch")
-    gradient = Granted(Grant.GRADIENT, "(B, *cut): the honest gradient of the batch's mean loss, sent back")
-    features = Granted(Grant.SMASHED, "(B, *out): u-shape only, what the server sent down")
-    gradient_features = Granted(Grant.GRADIENT, "(B, *out): u-shape only, what the client sent up for the features")
-    labels = Granted(Grant.LABELS, "(B, ...): the labels of the batch, where they cross the wire")
-
-    def __init__(
-        self,
-        when: tuple[int, int, int],
-        tensors: Mapping[str, Tensor],
-        copy_top: Callable[[], nn.Module],
-        grants: Grant,
-        read: set[str],
-    ) -> None:
-        self.epoch, self.index, self.client = when
-        self.answer: Tensor | None = None
-        self._open: list[Callable[[], nn.Module]] = [copy_top]
-        still_open, sent = self._open, tensors["smashed"]  # no source may hold the step: a cycle is freed late
-        sources: dict[str, Callable[[], Any]] = {name: t.clone for name, t in tensors.items()}
-        sources |= {"top": lambda: still_open[0]() if still_open else None, "reply": lambda: sent.shape}
-        super().__init__(grants, sources, read)
-
-    @property
-    def top(self) -> nn.Module:
-        """A copy of the server's part before its update: eval mode, frozen."""
-        top = self._read("top", Grant.TOP)
-        if top is None:
-            raise NotGranted("'step.top' is gone: read it before pulling the next step")
-        return frozen(top)
-
-    def reply(self, g: Tensor) -> None:
-        """Send the client this gradient (B, *cut) in place of the honest one."""
-        wanted = self._read("reply", Grant.TAMPER)
-        if g.shape != wanted:
-            raise BadInput(f"step.reply: gradient of shape {tuple(g.shape)}, the client sent {tuple(wanted)}")
-        self.answer = g.detach().clone()
-
-    def close(self) -> None:
-        """End the step: the weights of the server move now."""
-        self._open.clear()
-
-
-def frozen(module: nn.Module) -> nn.Module:
-    """Eval mode without gradients of weights; gradients still reach the input."""
-    return module.eval().requires_grad_(False)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from splitleak.contract.plugin import later, short
+from splitleak.contract.plugin import keyed, later, short
 from splitleak.contract.task import Objective
 
 Positive = Annotated[int, Field(ge=1)]
@@ -68,7 +68,7 @@ class Evaluate:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     targets: Annotated[int, Field(ge=2)] = 1000  # records under attack, at most
-    whose: Literal["train", "test"] = "train"  # part of the targets; for test records no gradient and no label is sent
+    targets_from: Literal["train", "test"] = keyed("train", "whose")  # for test records no gradient or label is sent
     hints: Positive = 1  # targets of each class with known label, for an attack on labels
     draws: Positive = 1  # random draws of the hints; the attack runs once on each, and its score is the mean
 
@@ -80,9 +80,7 @@ class Clients:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     n: Positive = 1  # clients
     mode: Literal["sequential", "parallel"] = "sequential"  # they train in turn, or together with averaged weights
-    skew: Annotated[float, Field(gt=0)] | None = later(
-        None
-    )  # alpha of a Dirichlet division; small is uneven, None is even
+    skew: Annotated[float, Field(gt=0)] | None = later(None)  # alpha of a Dirichlet division; None: an even division
 
     def __str__(self) -> str:
         if self.n == 1:

@@ -35,7 +35,7 @@ class Scene:
         self.grants = self._grants()
         self.group: Tensor | None = None  # the update of each target, where a guess is a set
         self.senders: list[Sender] = []
-        if cell.traffic.updates and self.goal in UNORDERED and cell.evaluate.whose == "train":
+        if cell.traffic.updates and self.goal in UNORDERED and cell.evaluate.targets_from == "train":
             sent = self.kept.facts.learned.sent or []
             self.targets, self.group, self.senders = sent_together(self.case, data.private, sent)
             self.member = torch.ones(len(self.targets))
@@ -49,7 +49,7 @@ class Scene:
         if not cell.aux["labels"]:
             aux &= ~Grant.AUX_LABELS
         grants = threats.granted(cell.threat, cell.protocol, self.goal, aux)
-        if cell.evaluate.whose == "test" and self.goal is not Goal.MEMBERSHIP:
+        if cell.evaluate.targets_from == "test" and self.goal is not Goal.MEMBERSHIP:
             grants &= ~(Grant.GRADIENT | Grant.LABELS)  # nothing comes back for records that train nobody
         return grants
 
@@ -77,7 +77,7 @@ class Scene:
     @property
     def flags(self) -> list[str]:
         """The flags of the dataset, and `test-in-train` where strangers are needed and some are none."""
-        strangers = self.goal is Goal.MEMBERSHIP or self.cell.evaluate.whose == "test"
+        strangers = self.goal is Goal.MEMBERSHIP or self.cell.evaluate.targets_from == "test"
         return [*self.data.flags, *(["test-in-train"] if strangers and self.test_in_train else [])]
 
     @cached_property

@@ -23,9 +23,9 @@ def targets_of(case: Case, data: Data) -> tuple[Records, Tensor]:
         both = join(some(members, half, generator), some(strangers, half, generator))
         order = torch.randperm(2 * half, generator=generator)  # neither position nor batch may tell a member
         return both.take(order.to(both.x.device)), (order < half).float()
-    source = members if evaluate.whose == "train" else strangers
+    source = members if evaluate.targets_from == "train" else strangers
     chosen = some(source, min(evaluate.targets, len(source)), generator)
-    return chosen, torch.full((len(chosen),), float(evaluate.whose == "train"))
+    return chosen, torch.full((len(chosen),), float(evaluate.targets_from == "train"))
 
 
 def sent_together(

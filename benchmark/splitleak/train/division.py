@@ -1,4 +1,4 @@
-"""Who holds which records: whole patients dealt to clients, evenly or by a Dirichlet skew."""
+"""The division of records among clients: whole patients, evenly or by a Dirichlet skew."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from splitleak.contract.errors import BadInput
 from splitleak.plan.settings import Clients
 
 ROUNDS = 100  # of proportional fitting
-LEAST = 1e-6  # of a class in a client's wish: what is exactly 0 could not be fitted
+LEAST = 1e-6  # share of a class that a client wishes at least: an exact 0 cannot be fitted
 
 
 def divide(records: Records, clients: Clients, task: Task, seed: int, least: int = 2) -> list[Records]:
-    """Records in a part for each client: whole groups (patients) where known, else single records.
+    """One part for each client: whole groups (patients) if known, otherwise single records.
 
-    Without skew the largest patient goes to the emptiest client, with it towards what `wishes` says; the same seed
-    draws the same proportions for any records. Every client gets at least one patient and `least` records, or
-    BadInput: no norm and no range can be taken over a single one.
+    Without skew, each patient, the largest first, goes to the client with the fewest records. With skew, each goes
+    where it brings the parts nearest to `wishes`; the same seed draws the same proportions for any records. BadInput
+    if a client would get no patient or fewer than `least` records: a single record has no norm and no range.
     """
     n = clients.n
     if n == 1:
@@ -30,8 +30,8 @@ def divide(records: Records, clients: Clients, task: Task, seed: int, least: int
     parts = _even(records, n, seed) if clients.skew is None else _skewed(records, clients, task, seed, least)
     fewest = min(len(part) for part in parts)
     if fewest < least:
-        told = f"{n} clients, but of {len(records)} private records ({have} {what}) one of them would hold {fewest}"
-        raise BadInput(f"axis 'clients': {told}, and training needs {least} each: take fewer clients")
+        found = f"{n} clients, but of {len(records)} private records ({have} {what}) one of them would hold {fewest}"
+        raise BadInput(f"axis 'clients': {found}, and training needs {least} each: take fewer clients")
     return [records.take(part.to(records.x.device)) for part in parts]
 
 
@@ -52,7 +52,7 @@ def wishes(counts: Tensor, n: int, alpha: float, rng: np.random.Generator) -> Te
 
 
 def _even(records: Records, n: int, seed: int) -> list[Tensor]:
-    """Positions: the largest patient to the emptiest client; single records by lot."""
+    """Positions: each patient, the largest first, to the client with the fewest records; single records at random."""
     if records.group is None:
         order = torch.randperm(len(records), generator=torch.Generator().manual_seed(seed))
         return list(order.tensor_split(n))
@@ -61,15 +61,15 @@ def _even(records: Records, n: int, seed: int) -> list[Tensor]:
     for i in sizes.argsort(descending=True, stable=True).tolist():
         owner[i] = lightest = load.index(min(load))
         load[lightest] += int(sizes[i])
-    whose = owner[torch.searchsorted(groups, records.group)]
-    return [(whose == i).nonzero().flatten() for i in range(n)]
+    client = owner[torch.searchsorted(groups, records.group)]
+    return [(client == i).nonzero().flatten() for i in range(n)]
 
 
 def _skewed(records: Records, clients: Clients, task: Task, seed: int, least: int) -> list[Tensor]:
-    """Positions: patients, the largest first, each to the client whose unmet wish it serves best.
+    """Positions: each patient, the largest first, to the client whose unmet wish it fits best.
 
-    That choice brings the squared distance of holdings from wishes down the most. Towards the end only clients that
-    still lack records are asked.
+    That choice lowers the squared distance between parts and wishes the most. Towards the end only clients that still
+    lack records are considered.
     """
     rng = np.random.default_rng(seed)
     y = records.y.cpu() if task.kind == "classes" else torch.zeros(len(records), dtype=torch.int64)
@@ -90,5 +90,5 @@ def _skewed(records: Records, clients: Clients, task: Task, seed: int, least: in
         owner[i] = best = int(serves.argmax())
         left[best] -= held[i]
         lacks[best] -= held[i].sum()
-    whose = torch.from_numpy(owner)[of]
-    return [(whose == c).nonzero().flatten() for c in range(clients.n)]
+    client = torch.from_numpy(owner)[of]
+    return [(client == c).nonzero().flatten() for c in range(clients.n)]

@@ -12,7 +12,7 @@ FETCH_NAMES = {"ecg": "mitbih", "ecg_pvc": "pvc"}  # dataset: what `splitleak fe
 
 
 def find_file(dataset: str, file: str, subfolder: str | None = None) -> Path:
-    """The first `<folder>/<dataset>/<file>` or `<folder>/<file>` that exists; else FilesMissing with all places searched.
+    """The first `<folder>/<dataset>/<file>` or `<folder>/<file>` that exists; else FilesMissing, which lists all places.
 
     `subfolder`: the name used instead of the dataset's, where its files lie beside those of another dataset.
     """
@@ -30,7 +30,7 @@ def find_layout(
 ) -> tuple[str, Path]:
     """The first layout (or the layout `only`) with a marker in a folder that is searched, and the marker's path.
 
-    A marker is a path, `*` allowed, that only a folder of this layout has. FilesMissing lists the markers and the places.
+    A marker is a path, `*` allowed, that only a folder of this layout has. FilesMissing lists markers and places.
     """
     places = [*search_places(dataset), *more_places]
     candidates = {name: markers for name, markers in layouts.items() if only in (None, name)}
