@@ -4,7 +4,7 @@ An attack without an earlier record is guessed. One that optimises something, wh
 minute, in proportion to the LENGTHS that a matrix sets; any other at a second. One that tampers with the training takes
 no less than TAMPERED training steps of its victim for each of its `iterations`. In the reference tables attacks with
 `lr` took from a second to five minutes, half of them more than 50 seconds, all others less than a second, and an
-iteration of `fsha` as long as 3 to 5 steps of its victim.
+iteration of `fsha` as long as 3 to 5 steps of its victim. Too little for large images and for `fsha_published`.
 """
 
 from __future__ import annotations
