@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+from collections.abc import Hashable
 from dataclasses import fields
 from functools import lru_cache
 from math import isfinite
@@ -81,7 +82,7 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         if isinstance(value, float) and not isfinite(value):
             raise BadInput(f"{who}: {key}: must be a finite number, not {value}")
     try:
-        return TypeAdapter(cls).validate_json(json.dumps(given, default=str))  # strict, and an int is still a float
+        return _adapter(cls).validate_json(json.dumps(given, default=str))  # strict, and an int is still a float
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
@@ -90,6 +91,12 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         raise BadInput(f"{who}: {where}{said[:1].lower()}{said[1:]}{got}") from None
     except PydanticUserError as error:  # an outside plug-in's field of a type that no matrix can write
         raise BadInput(f"{who}: a parameter's type cannot be checked: {str(error).splitlines()[0]}") from None
+
+
+@lru_cache
+def _adapter(cls: Hashable) -> TypeAdapter[Any]:
+    """Making an adapter takes longer than using it."""
+    return TypeAdapter(cast(Any, cls))
 
 
 def renamed(kind: Kind, spec: Spec, base: Path) -> Spec:

@@ -12,7 +12,7 @@ FETCH_NAMES = {"ecg": "mitbih", "ecg_pvc": "pvc"}  # dataset: what `splitleak fe
 
 
 def find_file(dataset: str, file: str, subfolder: str | None = None) -> Path:
-    """The first `<folder>/<dataset>/<file>` or `<folder>/<file>` that exists; else FilesMissing, which lists all places.
+    """The first `<folder>/<dataset>/<file>` or `<folder>/<file>` that exists; else FilesMissing, which lists them all.
 
     `subfolder`: the name used instead of the dataset's, where its files lie beside those of another dataset.
     """
