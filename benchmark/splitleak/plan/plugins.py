@@ -10,7 +10,6 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Hashable
 from dataclasses import fields
 from functools import lru_cache
 from math import isfinite
@@ -82,7 +81,9 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         if isinstance(value, float) and not isfinite(value):
             raise BadInput(f"{who}: {key}: must be a finite number, not {value}")
     try:
-        return _adapter(cls).validate_json(json.dumps(given, default=str))  # strict, and an int is still a float
+        return _adapter(cast(Any, cls)).validate_json(
+            json.dumps(given, default=str)
+        )  # strict, and an int is still a float
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
@@ -94,9 +95,9 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
 
 
 @lru_cache
-def _adapter(cls: Hashable) -> TypeAdapter[Any]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     """Making an adapter takes longer than using it."""
-    return TypeAdapter(cast(Any, cls))
+    return TypeAdapter(cls)
 
 
 def renamed(kind: Kind, spec: Spec, base: Path) -> Spec:
