@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,11 +18,9 @@ from splitleak.main_guard import need_main_guard
 from splitleak.only import select
 from splitleak.plan import matrix as matrices
 from splitleak.records import Record
-from splitleak.report.progress import JobProgress
+from splitleak.report.progress import JobProgress, Notes
 from splitleak.report.table import leaderboard as leaderboard
 from splitleak.store import alone_in
-
-Say = Callable[[str], None]
 
 
 def run(
@@ -34,7 +32,6 @@ def run(
     only: Sequence[str] = (),
     data: str = "auto",
     progress: bool = False,
-    say: Say = lambda line: None,
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
@@ -43,12 +40,12 @@ def run(
     only: keep the cells of these values, such as "defense=laplace_range(epsilon=5)", "defense=laplace_range" or
     "seed=0"; conditions on several axes must all hold. data: what a dataset with `otherwise` becomes: "auto" the real
     one if its files are on this machine, "real" always the real one, "synthetic" always the other. progress: show a bar
-    on standard error. say: gets warnings. A run that was interrupted goes on where it stopped. Raises BadInput for a
-    mistake of the user.
+    and notes on standard error. A run that was interrupted goes on where it stopped. Raises BadInput for a mistake of
+    the user.
     """
     whole = select(matrices.read(matrix, data=data), only)
-    for note in whole.notes:
-        say(note)
+    notes = Notes(progress)
+    notes.show(whole.notes)
     folder = (
         Path(out) if out is not None else Path("runs") / ("matrix" if isinstance(matrix, dict) else Path(matrix).stem)
     )
@@ -60,8 +57,7 @@ def run(
         schedule = Schedule.of(whole.cells, worker)
         check.verify(schedule.cells, worker)
         _carry_out(schedule, worker, workers, progress)
-        for warning in worker.store.warnings:
-            say(warning)
+        notes.show(worker.store.warnings)
         records = [worker.store.record(cell.key) for cell in whole.cells]
     return [cast(Record, record) for record in records if record is not None]
 

@@ -71,7 +71,7 @@ def run(
     folder = out or Path("runs") / Path(matrix).stem
     records = api.run(
         matrix, folder, workers=api.cores() if workers is None else workers, device=device, only=only or (),
-        data=data, progress=True, say=tell,
+        data=data, progress=True,
     )  # fmt: skip
     _print_board(api.leaderboard(records), folder / "leaderboard.csv", every_row)
     counts = Counter(record["status"] for record in records)

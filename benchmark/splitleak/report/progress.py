@@ -103,3 +103,14 @@ def job_label(job: Job, base: Path) -> str:
     if job.kind == "victim":
         return f"training {victim}"
     return f"{plugins.label('attack', cell.attack, base)} on {victim}"
+
+
+class Notes:
+    """Lines on standard error for the user: what the loader left out, which file was damaged."""
+
+    def __init__(self, visible: bool) -> None:
+        self.visible = visible
+
+    def show(self, lines: Sequence[str]) -> None:
+        for line in lines if self.visible else ():
+            tqdm.write(f"splitleak: {line}", file=sys.stderr)

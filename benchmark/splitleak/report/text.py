@@ -31,6 +31,11 @@ def short_number(value: Any, half_width: Any = None) -> str:
     return text if missing(half_width) else f"{text}±{short_number(half_width)}"
 
 
+def count(n: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def columns(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Lines under their names, each column as wide as its longest text."""
     widths = [max(len(line[i]) for line in (names, *lines)) for i in range(len(names))]
