@@ -66,21 +66,21 @@ def _load(network: nn.Module, file: Path, who: str) -> None:
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{who}: no readable safetensors file ({' '.join(str(error).split())}); "
                        f"a torch state dict becomes one by safetensors.torch.save_file") from None  # fmt: skip
-    mine = network.state_dict()
-    if any(name in found and found[name].shape != mine[name].shape for name in ("fc.weight", "fc.bias")):
-        found |= {name: mine[name] for name in ("fc.weight", "fc.bias")}
-    if wrong := _differences(mine, found):
+    own = network.state_dict()
+    if any(name in found and found[name].shape != own[name].shape for name in ("fc.weight", "fc.bias")):
+        found |= {name: own[name] for name in ("fc.weight", "fc.bias")}
+    if wrong := _differences(own, found):
         raise BadInput(f"{who}: {wrong[0]}" + (f", and {len(wrong) - 1} more" if wrong[1:] else ""))
     network.load_state_dict(found, strict=False)  # only counters of batch norm may be missing: older files have none
 
 
-def _differences(mine: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+def _differences(own: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
     """What is wrong with the file's tensors (`found`), one phrase each."""
-    wrong = [f"no '{name}' in it" for name in mine if name not in found and not name.endswith("num_batches_tracked")]
-    wrong += [f"'{name}' is no tensor of this network" for name in found if name not in mine]
+    wrong = [f"no '{name}' in it" for name in own if name not in found and not name.endswith("num_batches_tracked")]
+    wrong += [f"'{name}' is no tensor of this network" for name in found if name not in own]
     for name, t in found.items():
-        if name in mine and t.shape != mine[name].shape:
-            wrong.append(f"'{name}' is {tuple(t.shape)}, for these records it must be {tuple(mine[name].shape)}")
+        if name in own and t.shape != own[name].shape:
+            wrong.append(f"'{name}' is {tuple(t.shape)}, for these records it must be {tuple(own[name].shape)}")
         elif not t.isfinite().all():
             wrong.append(f"'{name}' holds a number that is not finite")
     return wrong

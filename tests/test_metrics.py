@@ -259,7 +259,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
     yes, no = guess[truth == 1], guess[truth == 0]
     pairs = (yes[:, None] > no).double() + (yes[:, None] == no).double() / 2
     assert per_target.auc(guess, truth) == pytest.approx(float(pairs.mean()))
-    assert float(per_target.placements(guess, truth).mine.mean()) == pytest.approx(float(pairs.mean()))
+    assert float(per_target.placements(guess, truth).guess.mean()) == pytest.approx(float(pairs.mean()))
 
 
 def test_tpr_at_one_percent_lets_one_in_a_hundred_through_and_no_tie_with_the_next() -> None:
@@ -437,7 +437,7 @@ def test_the_constant_mask_is_no_worse_than_any_other_cut_of_the_mean_and_beats_
     best = Task("mask", 1).constant(masks)
 
     def fits(mask: torch.Tensor) -> float:
-        return float(per_target.overlaps(mask.double().expand_as(masks), masks, best).mine.mean())
+        return float(per_target.overlaps(mask.double().expand_as(masks), masks, best).guess.mean())
 
     assert set(best.unique().tolist()) <= {0.0, 1.0}
     assert fits(best) >= max(fits(masks.mean(0) > level / 20) for level in range(1, 20))

@@ -23,7 +23,7 @@ def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
         if not equals or axis not in AXES:
             raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(AXES)})")
         names = [[_plain(name) for name in _names(cell, axis, matrix.base)] for cell in cells]
-        kept = [cell for cell, mine in zip(cells, names, strict=True) if _plain(value) in mine]
+        kept = [cell for cell, own in zip(cells, names, strict=True) if _plain(value) in own]
         if not kept:
             labels = dict.fromkeys(_names(cell, axis, matrix.base)[0] for cell in cells)
             raise BadInput(f"--only '{condition}': no such cell ({axis}: {', '.join(labels)})")

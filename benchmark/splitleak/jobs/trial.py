@@ -1,4 +1,4 @@
-"""Every network trains for a moment under every defence: what fails is told, and a step is timed."""
+"""Trains every network under every defence for a moment: finds what fails, and measures the time of a step."""
 
 from __future__ import annotations
 

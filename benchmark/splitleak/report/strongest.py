@@ -61,9 +61,9 @@ def defenses_of(rows: Sequence[Row]) -> list[DefenseRows]:
     proven = {(row["attack"], row["threat"]) for row in rows if row["defense"] == "none" and _strength(row) is not None}
     found = []
     for name in dict.fromkeys(row["defense"] for row in rows):
-        mine = [row for row in rows if row["defense"] == name]
-        order = [threat for threat in threats.THREATS if any(row["threat"] == threat for row in mine)]
-        found.append(DefenseRows(name, mine, [_best(threat, mine, proven) for threat in order]))
+        those = [row for row in rows if row["defense"] == name]
+        order = [threat for threat in threats.THREATS if any(row["threat"] == threat for row in those)]
+        found.append(DefenseRows(name, those, [_best(threat, those, proven) for threat in order]))
     return found
 
 

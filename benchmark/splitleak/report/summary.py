@@ -45,9 +45,9 @@ def summary(board: pd.DataFrame, ranked: bool = False) -> str:
     common = _common_flags(rows)
     parts = [_preface(common, ranked)]
     for victim in dict.fromkeys(tuple(row[name] for name in VICTIM) for row in rows):
-        mine = [row for row in rows if tuple(row[name] for name in VICTIM) == victim]
-        goals = [goal for goal in GOALS if any(row["goal"] == goal for row in mine)]
-        lines = [line for goal in goals for line in _block(goal, mine, common, ranked)]
+        those = [row for row in rows if tuple(row[name] for name in VICTIM) == victim]
+        goals = [goal for goal in GOALS if any(row["goal"] == goal for row in those)]
+        lines = [line for goal in goals for line in _block(goal, those, common, ranked)]
         parts.append("\n".join([text.wrap(title(*victim), WIDTH, indent=2), *lines]))
     return "\n\n".join([*parts, *_remarks(rows, common)])
 
@@ -82,8 +82,8 @@ def title(dataset: str, model: str, cut: float | None, protocol: str, clients: s
 
 def _block(goal: str, rows: Sequence[Row], common: Sequence[str], ranked: bool) -> list[str]:
     aim, name, column = GOALS[goal]
-    mine = [row for row in rows if row["goal"] == goal]
-    defenses = defenses_of(mine)
+    those = [row for row in rows if row["goal"] == goal]
+    defenses = defenses_of(those)
     if ranked:
         defenses.sort(key=lambda defense: defense.rank)
     metric = next((str(row["utility_metric"]) for row in rows if row["utility_metric"]), "utility")

@@ -113,4 +113,4 @@ class Attempt:
         for network in self.victim.networks().values():
             network.train(was_training)
         per = self.scene.question.per_target(guess)
-        self.curve.append({"step": step, "error": float(per.mine.mean()), "advantage": per.advantage()})
+        self.curve.append({"step": step, "error": float(per.guess.mean()), "advantage": per.advantage()})

@@ -29,10 +29,10 @@ def inputs(guess: Tensor, truth: Tensor, floor_guess: Tensor, in_range: tuple[fl
     check_range(guess, in_range, "guess", BadGuess)
     per = errors(guess, truth, floor_guess)
     low, span = in_range[0], in_range[1] - in_range[0]
-    psnr = 10 * torch.log10(span**2 / per.mine)
+    psnr = 10 * torch.log10(span**2 / per.guess)
     result = {
         "advantage": per.advantage(),
-        "mse": float(per.mine.mean()),
+        "mse": float(per.guess.mean()),
         "mse_floor": float(per.floor.mean()),
         "psnr": float(psnr.clamp(max=PSNR_CAP).mean()),
         "reid_top1": reid_top1(guess, truth),
@@ -50,7 +50,7 @@ def classes(scores: Tensor, labels: Tensor, floor_label: int) -> dict[str, float
     """LABELS of classes: scores (N, K), labels (N,); floor_label is the auxiliary set's majority class."""
     per = hits(scores, labels, floor_label)
     result = {
-        "label_accuracy": float(per.mine.mean()),
+        "label_accuracy": float(per.guess.mean()),
         "floor": float(per.floor.mean()),
         "advantage": per.advantage(),
     }
@@ -66,10 +66,10 @@ def masks(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> dict[str,
     guessed, true = plain(probabilities).flatten(1) > 0.5, plain(truth).flatten(1) > 0.5
     return finite(
         {
-            "iou": float(per.mine.mean()),
+            "iou": float(per.guess.mean()),
             "floor": float(per.floor.mean()),
             "advantage": per.advantage(),
-            "dice": float((2 * per.mine / (1 + per.mine)).mean()),  # the same overlap on another scale
+            "dice": float((2 * per.guess / (1 + per.guess)).mean()),  # the same overlap on another scale
             "pixel_accuracy": float((guessed == true).double().mean()),
         }
     )
@@ -78,7 +78,7 @@ def masks(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> dict[str,
 def values(guess: Tensor, truth: Tensor, floor: Tensor) -> dict[str, float]:
     """LABELS of values: guess, truth (N, D); floor (N, D) or the auxiliary mean (D,)."""
     per = errors(guess, truth, floor)
-    means = {"mse": float(per.mine.mean()), "mse_floor": float(per.floor.mean())}
+    means = {"mse": float(per.guess.mean()), "mse_floor": float(per.floor.mean())}
     return finite({**means, "advantage": per.advantage()})
 
 

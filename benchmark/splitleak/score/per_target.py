@@ -19,22 +19,22 @@ NOTHING = "the floor's guess is already perfect on these targets: there is nothi
 
 @dataclass(frozen=True)
 class PerTarget:
-    """What each target adds to a mean score: the advantage can be taken of any resample of the targets."""
+    """What each target adds to a mean score. The advantage of any sample of the targets follows from it."""
 
-    mine: Tensor  # (N,) squared error, hit or overlap of the guess
+    guess: Tensor  # (N,) squared error, hit or overlap of the guess
     floor: Tensor  # (N,) the same of the floor's guess
     best: float  # a perfect guess: 0 for an error, 1 for a hit
 
     def advantage(self) -> float:
-        """(mine - floor) / (best - floor) of the means, so written that the floor's own guess gets exactly 0."""
+        """(guess - floor) / (best - floor) of the means, written so that the guess of the floor gets exactly 0."""
         floor = float(self.floor.mean())
         if floor == self.best:
             raise BadInput(NOTHING)
-        return 1 - (self.best - float(self.mine.mean())) / (self.best - floor)
+        return 1 - (self.best - float(self.guess.mean())) / (self.best - floor)
 
 
 def errors(guess: Tensor, truth: Tensor, floor: Tensor) -> PerTarget:
-    """A record's mean squared error; guess, truth (N, ...), floor the same or without the N."""
+    """The mean squared error of each record; guess and truth (N, ...), floor the same or without the N."""
     guess, truth, floor = checked(guess, truth), plain(truth), plain(floor)
     if not truth.isfinite().all() or not floor.isfinite().all():
         raise BadInput("truth and floor must be finite numbers")
@@ -42,7 +42,7 @@ def errors(guess: Tensor, truth: Tensor, floor: Tensor) -> PerTarget:
 
 
 def hits(scores: Tensor, labels: Tensor, floor_label: int) -> PerTarget:
-    """Whether the best score is the label's; K classes tied for best count 1 / K, as if drawn among them."""
+    """Whether the label has the best score. If k classes share the best score, each counts 1 / k."""
     scores, labels = plain(scores), plain(labels)
     if scores.dim() != 2 or scores.shape[:1] != labels.shape or not len(labels):
         raise BadGuess(f"guess has shape {tuple(scores.shape)}, must be (N, K) for labels {tuple(labels.shape)}")
@@ -53,7 +53,7 @@ def hits(scores: Tensor, labels: Tensor, floor_label: int) -> PerTarget:
 
 
 def overlaps(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> PerTarget:
-    """A record's intersection over union at 0.5; 1 where guess and truth are both empty."""
+    """The intersection over union of each record at level 0.5; 1 if guess and truth are both empty."""
     probabilities, truth, floor_mask = checked(probabilities, truth), plain(truth), plain(floor_mask)
     check_range(probabilities, (0, 1), "guess", BadGuess)
     check_range(floor_mask, (0, 1), "floor", BadInput)
@@ -64,22 +64,22 @@ def overlaps(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> PerTar
 
 
 def placements(guess: Tensor, truth: Tensor) -> PerTarget:
-    """A target's pull on the AUC (DeLong et al. 1988), their mean; guess (N,), truth (N,) 0 or 1."""
+    """What each target adds to the AUC (DeLong et al. 1988), which is their mean; guess (N,), truth (N,) 0 or 1."""
     place, positive = _place(guess, truth)
     area = place[positive].mean()
     share = np.where(positive, positive.mean(), 1 - positive.mean())
-    mine = torch.from_numpy(area + (place - area) / share)
-    return PerTarget(mine, torch.full_like(mine, 0.5), 1)
+    shares = torch.from_numpy(area + (place - area) / share)
+    return PerTarget(shares, torch.full_like(shares, 0.5), 1)
 
 
 def auc(guess: Tensor, truth: Tensor) -> float:
-    """Probability that a random yes scores above a random no, a tie counting half; guess, truth (N,)."""
+    """Area under the ROC curve: how likely a random positive scores above a random negative; ties count half."""
     place, positive = _place(guess, truth)
     return float(place[positive].mean())
 
 
 def tpr_at_fpr(guess: Tensor, truth: Tensor, fpr: float) -> float:
-    """Share of yes above the lowest threshold that at most `fpr` of the no exceed; guess, truth (N,)."""
+    """True positive rate at the lowest threshold that at most a share `fpr` of the negatives exceeds."""
     score, positive = _yes_no(guess, truth)
     no = np.sort(score[~positive])[::-1]
     return float((score[positive] > no[int(fpr * len(no) + 1e-9)]).mean())
@@ -110,12 +110,12 @@ def _yes_no(guess: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _place(guess: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the other class that a target is on the right side of, ties half; and who is a yes: (N,) each."""
+    """(N,): the share of the other class that each target is ranked correctly against; (N,): which are positive."""
     score, positive = _yes_no(guess, truth)
     place = np.empty(len(score))
     for own in (positive, ~positive):
-        other, mine = np.sort(score[~own]), score[own]
-        below = np.searchsorted(other, mine, "left") + np.searchsorted(other, mine, "right")
+        other, same = np.sort(score[~own]), score[own]
+        below = np.searchsorted(other, same, "left") + np.searchsorted(other, same, "right")
         place[own] = below / (2 * len(other))
     return np.where(positive, place, 1 - place), positive
 

@@ -1,4 +1,4 @@
-"""Truth above guess, side by side: what a reconstruction's number looks like, one PNG beside each record of images."""
+"""A PNG beside each record of images: the true images above, the guesses below."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE = 96  # pixels that an image is at least wide
 
 
 def sheet(truth: Tensor, guess: Tensor, span: tuple[float, float]) -> bytes | None:
-    """truth and guess (N, C, H, W), C 1 or 3, of values in span -> a PNG of two rows; None of what is no image."""
+    """truth and guess (N, C, H, W), C 1 or 3, with values in span -> a PNG of two rows; None if they are no images."""
     if truth.dim() != 4 or truth.shape[1] not in (1, 3):
         return None
     low, high = span

@@ -119,10 +119,10 @@ class Question:
         if self.goal is not Goal.LABELS:
             return per_target.auc(guess, truth)
         if isinstance(label, int):
-            return float(per_target.hits(guess, truth, label).mine.mean())
+            return float(per_target.hits(guess, truth, label).guess.mean())
         if self.task.kind == "mask":
-            return float(per_target.overlaps(guess, truth, label).mine.mean())
-        return -float(per_target.errors(guess, truth, label).mine.mean())
+            return float(per_target.overlaps(guess, truth, label).guess.mean())
+        return -float(per_target.errors(guess, truth, label).guess.mean())
 
     def _shape(self) -> tuple[int, ...]:
         n = len(self.targets)

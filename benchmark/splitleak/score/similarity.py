@@ -1,6 +1,6 @@
-"""How alike a guess and a truth are, beyond the squared error: re-identification, SSIM, time warping, dependence.
+"""Similarity of a guess and a truth beyond the squared error: re-identification, SSIM, time warping, dependence.
 
-Pure functions on (N, ...) pairs; sums are float64 on the CPU. `metrics` picks which of them a goal reports.
+Pure functions on pairs (N, ...), with sums in double precision on the CPU. `metrics` chooses which a goal reports.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CHUNK = 64  # records held in float64 at a time
 
 
 def reid_top1(guess: Tensor, truth: Tensor) -> float:
-    """Share of guesses nearer to their own truth than to any other; a tie fails, but for an exact copy.
+    """Share of guesses that are nearer to their own truth than to any other. A tie fails, except for an exact copy.
 
-    guess, truth (N, ...); squared distance, as |t|^2 - 2 g.t around the mean truth, in slices of the record.
+    guess, truth (N, ...). The squared distance is computed as |t|^2 - 2 g.t around the mean truth, slice by slice.
     """
     guess, truth = checked(guess, truth).flatten(1), plain(truth).flatten(1)
     distance = torch.zeros(len(truth), len(truth), dtype=torch.float64)  # (N guesses, N truths), less |g|^2

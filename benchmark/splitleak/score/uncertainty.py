@@ -15,20 +15,20 @@ from splitleak.score.similarity import plain
 
 
 def bootstrap_ci(per: PerTarget, generator: np.random.Generator, resamples: int = 1000) -> float:
-    """Half-width of the 95 % percentile interval of the advantage, when the N targets are drawn again.
+    """Half the width of the 95 % bootstrap interval of the advantage, over resamples of the N targets.
 
     Resamples in which the floor is perfect have no advantage and are left out.
     """
-    n = len(per.mine)
+    n = len(per.guess)
     if n < 2:
         raise BadInput("a bootstrap interval needs at least 2 targets")
     index = generator.integers(n, size=(resamples, n), dtype=np.int32)
-    mine = per.mine.numpy()[index].mean(1)
+    guesses = per.guess.numpy()[index].mean(1)
     floor = per.floor.numpy()[index].mean(1)
     good = floor != per.best
     if not good.any():
         raise BadInput(NOTHING)
-    low, high = np.quantile(1 - (per.best - mine[good]) / (per.best - floor[good]), (0.025, 0.975))
+    low, high = np.quantile(1 - (per.best - guesses[good]) / (per.best - floor[good]), (0.025, 0.975))
     return float(high - low) / 2
 
 
@@ -39,10 +39,10 @@ def permutation_p(
     generator: np.random.Generator,
     n: int = 999,
 ) -> float:
-    """How often guesses dealt to other targets score as high: (1 + count) / (1 + n); small: they fit their own."""
+    """The p of a permutation test: (1 + count) / (1 + n); `count` of n permutations of the targets score as high."""
     guess, truth = plain(guess), plain(truth)
     real = float(score(guess, truth)) - 1e-12  # sums in another order differ in the last digit
     if not math.isfinite(real):
         raise BadGuess("the score is not a finite number")
-    deals = (torch.from_numpy(generator.permutation(len(truth))) for _ in range(n))
-    return (1 + sum(float(score(guess, truth[deal])) >= real for deal in deals)) / (1 + n)
+    permutations = (torch.from_numpy(generator.permutation(len(truth))) for _ in range(n))
+    return (1 + sum(float(score(guess, truth[order])) >= real for order in permutations)) / (1 + n)

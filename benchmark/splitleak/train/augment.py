@@ -1,4 +1,7 @@
-"""Images that vary in training: mirrored, or moved and relit, their masks too, drawn from the order's own stream."""
+"""Random variation of images in training: mirrored, or moved and relit, with their masks.
+
+The numbers are drawn from the generator of the order of the records.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ GAMMA, CONTRAST, BRIGHTNESS = 0.5, 0.25, 0.15  # of its logarithm; around mid-gr
 
 
 def varied(x: Tensor, y: Tensor, flip: str, augment: bool, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A batch as `[train]` wants it; where nothing is asked for nothing is drawn."""
+    """The batch, varied as `[train]` says; without variation no number is drawn."""
     x, y = mirrored(x, y, flip, draw)
     return moved(x, y, draw) if augment else (x, y)
 
 
 def mirrored(x: Tensor, y: Tensor, how: str, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each image (B, C, H, W) left to right with probability 1/2, with "both" upside down too; masks likewise."""
+    """Mirror each image (B, C, H, W) left to right with probability 1/2, with "both" also upside down; masks too."""
     for axis in {"none": (), "horizontal": (3,), "both": (3, 2)}[how]:
         turned = (torch.rand(len(x), generator=draw) < 0.5).to(x.device).view(-1, 1, 1, 1)
         x = torch.where(turned, x.flip(axis), x)
@@ -28,7 +31,7 @@ def mirrored(x: Tensor, y: Tensor, how: str, draw: torch.Generator) -> tuple[Ten
 
 
 def moved(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each image (B, C, H, W) in [0, 1] turned, scaled and shifted with its mask, then relit; the edge is repeated."""
+    """Turn, scale and shift each image (B, C, H, W) in [0, 1] with its mask, then relight it; edges are repeated."""
     turn, size, across, down, gamma, contrast, brightness = (torch.rand(7, len(x), generator=draw) * 2 - 1).to(x)
     size = 1 + SIZE * size
     cos, sin = torch.cos(TURN * turn) / size, torch.sin(TURN * turn) / size
@@ -43,6 +46,6 @@ def moved(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _at(t: Tensor, where: Tensor) -> Tensor:
-    """t (B, C, H, W) seen through the affine maps (B, 2, 3) from where a pixel lands to where it comes from."""
+    """Sample t (B, C, H, W) through affine maps (B, 2, 3) from a pixel's position to where its value comes from."""
     grid = F.affine_grid(where, list(t.shape), align_corners=False)
     return F.grid_sample(t, grid, padding_mode="border", align_corners=False)

@@ -1,4 +1,4 @@
-"""Whether training ended at a constant answer: the mean task loss of its epochs against that of the best constant."""
+"""Whether a training collapsed: the loss of its epochs is compared with the loss of the best constant answer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from splitleak.contract import Task
 
-LEARNED = 0.02  # the share of the constant's loss that has to be gained, or nothing was learned
+LEARNED = 0.02  # a training that gains less than this share of the constant's loss has learned nothing
 
 
 @torch.no_grad()
 def constant_loss(y: Tensor, task: Task) -> float:
-    """The task's loss when every record is answered with what is true of all: shares of classes, mean mask or values.
+    """The loss of the best constant answer: the shares of the classes, the mean mask, or the mean values.
 
-    Of labels (n, ...) as they were trained on: a defence that changes labels changes what a constant can reach.
+    y (n, ...) are the labels that the training used: a defence that changes labels changes this loss.
     """
     if task.kind == "classes":
         constant = (y.bincount(minlength=task.size) / len(y)).clamp(min=1e-12).log()
@@ -28,7 +28,7 @@ def constant_loss(y: Tensor, task: Task) -> float:
 
 
 def collapsed_at(losses: Sequence[float], constant: float) -> int | None:
-    """The epoch, from 0, from which on no epoch's loss was below the constant's; None: the last one's was."""
+    """The epoch, from 0, from which on no loss is below the constant's; None if the last loss is below it."""
     flat = [loss >= (1 - LEARNED) * constant for loss in losses]
     if not flat or not flat[-1]:
         return None

@@ -1,7 +1,7 @@
-"""The two ends of the cut in one batch: the client with its defence, and the server with nothing but its part.
+"""The two ends of the cut for one batch: the client with its defence, and the server with its part.
 
-Tensors are all that goes from one to the other. The in-process loop calls both ends in turn, the wire calls each of
-them in a process of its own with messages in between, and the bits are the same.
+Only tensors pass between them. The loop in one process calls both ends in turn; the wire calls each in a process of
+its own with messages in between. The bits are the same.
 
     vanilla: client.send -> server.answer -> client.receive
     u_shape: client.send -> server.forward -> client.judge -> server.backward -> client.receive
@@ -18,14 +18,14 @@ from splitleak.contract import Hooks, Split, Task
 
 
 class ClientEnd:
-    """Bottom, head and defence for one batch, and the client's ends of the graph that wait for the gradient."""
+    """Bottom, head and defence for one batch, and the outputs of the client that wait for their gradient."""
 
     def __init__(self, split: Split, live: Hooks, task: Task, reduction: str = "mean") -> None:
         self.split, self.live, self.task, self.reduction = split, live, task, reduction
         self.gradients: list[Tensor | None] = []  # for the ends after the first, which waits for the server's
 
     def send(self, x: Tensor, y: Tensor) -> Tensor:
-        """The smashed batch (B, *cut); `x` and `y` are then the batch as the defence made it, and this y crosses."""
+        """The smashed data (B, *cut). `x` and `y` then hold the batch as the defence changed it; this y is sent."""
         self.x, self.y = self.live.batch(x, y)
         z, self.kept = self.split.bottom(self.x)
         sent = self.live.smash(z)
@@ -34,7 +34,7 @@ class ClientEnd:
         return sent.detach()
 
     def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """u_shape: features (B, *out) -> the loss () and the gradient (B, *out) that goes up for them."""
+        """u_shape: features (B, *out) -> the loss () and the gradient of the features (B, *out) for the server."""
         head = self.split.head
         if head is None:
             raise ValueError("in a vanilla split the loss is the server's")
@@ -45,7 +45,7 @@ class ClientEnd:
         return loss.detach(), self.live.gradient(_grad(down), self.y)
 
     def receive(self, gradient: Tensor) -> None:
-        """The client's one backward over everything that it sent or kept: two calls would differ by rounding."""
+        """One backward pass over everything that the client sent or kept; two passes would round differently."""
         ends, gradients = self.ends, [gradient, *self.gradients]
         if self.penalty is not None:
             ends, gradients = [*ends, self.penalty], [*gradients, torch.ones_like(self.penalty)]
@@ -55,13 +55,13 @@ class ClientEnd:
 
 
 class ServerEnd:
-    """The top for one batch. Where it has the labels the defence's `gradient` is its own to apply."""
+    """The top for one batch. If the server has the labels, it applies the hook `gradient` of the defence."""
 
     def __init__(self, top: nn.Module, live: Hooks, task: Task, reduction: str = "mean") -> None:
         self.top, self.live, self.task, self.reduction = top, live, task, reduction
 
     def answer(self, smashed: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """vanilla: what came up (B, *cut) and its labels -> the loss () and the gradient (B, *cut) that goes down."""
+        """vanilla: smashed data (B, *cut) and labels -> the loss () and the gradient (B, *cut) for the client."""
         up = smashed.detach().requires_grad_()
         loss = self.task.loss(self.top(up.clone()), y, self.reduction)  # a clone: the first layer may work in place
         loss.backward()
@@ -74,7 +74,7 @@ class ServerEnd:
         return self.features.detach()
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """u_shape: the features' gradient (B, *out) -> that of what came up (B, *cut)."""
+        """u_shape: the gradient of the features (B, *out) -> the gradient of the smashed data (B, *cut)."""
         self.features.backward(gradient)
         return _grad(self.up)
 

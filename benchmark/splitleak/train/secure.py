@@ -1,7 +1,7 @@
-"""Rounds under SecAgg+: clients mask what they send so that the masks cancel, and the server learns the mean alone.
+"""Rounds under SecAgg+: the masks of the clients cancel, and the server learns only the mean.
 
 Bell, Bonawitz, Gascon, Lepoint and Raykova, "Secure Single-Server Aggregation with (Poly)Logarithmic Overhead", CCS
-2020, as Flower carries it out: its workflow is of the older interface, so the messages are too. Its masks are drawn
+2020, as Flower implements it. Its workflow uses the older interface, and so do the messages here. Its masks are drawn
 from 32 bits of the agreed keys: enough to measure what a mean tells, not to keep a secret.
 """
 
@@ -28,13 +28,13 @@ Turn = Callable[[int, Weights], tuple[Weights, int]]  # (client, weights) -> (it
 
 
 def app_of(turn: Turn, names: list[str]) -> ClientApp:
-    """A client's app that masks what `turn` made of the weights."""
+    """The app of a client. It masks the weights that `turn` returns."""
     app = ClientApp(mods=[secaggplus_mod])
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        asked = parameters_to_ndarrays(compat.recorddict_to_fitins(message.content, keep_input=True).parameters)
-        before = {name: torch.from_numpy(a.copy()).float() for name, a in zip(names, asked, strict=True)}
+        received = parameters_to_ndarrays(compat.recorddict_to_fitins(message.content, keep_input=True).parameters)
+        before = {name: torch.from_numpy(a.copy()).float() for name, a in zip(names, received, strict=True)}
         after, records = turn(int(context.node_config["partition-id"]), before)
         sent = ndarrays_to_parameters([after[name].numpy() for name in names])
         answer = FitRes(Status(Code.OK, ""), sent, records, {})
@@ -44,7 +44,7 @@ def app_of(turn: Turn, names: list[str]) -> ClientApp:
 
 
 def rounds(grid: Grid, first: Weights, number: int, fraction: float, in_a_round: int, most: int) -> Iterator[Weights]:
-    """The mean after each round; `most` is the largest number of records that a client has."""
+    """The mean after each round; `most` is the largest number of records of one client."""
     manager = SimpleClientManager()
     for node in grid.get_node_ids():
         manager.register(GridClientProxy(node, grid, 1))
