@@ -9,7 +9,7 @@ Reduction", IEEE TIFS 2023 (1 bit); the straight-through gradient: Bengio, Leona
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -59,6 +59,10 @@ class _Live(nn.Module, Hooks):
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("variance", torch.ones(()))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def state(self) -> dict[str, Any]:
+        """Only buffers of this module change in training."""
+        return {}
 
     def smash(self, z: Tensor) -> Tensor:
         if self.training:

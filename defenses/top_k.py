@@ -9,7 +9,7 @@ Source: Zheng, Chen, Lyu, Yao, "Reducing Communication for Split Learning by Ran
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -57,6 +57,10 @@ class _Live(nn.Module, Hooks):
     def __init__(self, defense: TopK) -> None:
         super().__init__()
         self.defense = defense
+
+    def state(self) -> dict[str, Any]:
+        """Only buffers of this module change in training."""
+        return {}
 
     def smash(self, z: Tensor) -> Tensor:
         return self.defense.sparse(z, self.defense.alpha if self.training else 0.0)

@@ -11,7 +11,7 @@ import torch
 
 from splitleak.attacks.fsha import FSHA
 from splitleak.attacks.splitspy import FalseLabelDetector, SplitSpy
-from splitleak.contract import BadInput, Step
+from splitleak.contract import Step
 from splitleak.plan import plugins
 from splitleak.plan.seeds import Stream
 from splitleak.score.attempt import Attempt
@@ -71,6 +71,7 @@ def test_earlier_records_know_splitspy_as_a_parameter_of_fsha(more: dict[str, An
         assert earlier == {"name": "fsha"} | numbers | {"spy": spy} | more
 
 
-def test_fsha_has_no_spy_any_more() -> None:
-    with pytest.raises(BadInput, match="attack 'fsha': no parameter 'spy'"):
-        plugins.make("attack", {"name": "fsha", "spy": True}, Path())
+def test_an_earlier_specification_makes_the_attack_of_today() -> None:
+    assert plugins.make("attack", {"name": "fsha", "spy": True, "curve": 7}, Path()) == SplitSpy(curve=7)
+    assert plugins.make("attack", {"name": "fsha", "spy": False}, Path()) == FSHA()
+    assert plugins.label("attack", {"name": "fsha", "spy": True, "curve": 7}, Path()) == "splitspy(curve=7)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ REMEMBERS = ["dp_sgd", "label_dp", "proxy_adversary", "scrutinizer", "shredder",
 
 def test_the_defences_that_remember_something_beside_weights_are_these(tmp_path: Path) -> None:
     own = [name for name in SPLIT if type(Beats(tmp_path, name).fresh().live).state is not Hooks.state]
-    assert own == REMEMBERS
+    assert own == sorted([*REMEMBERS, "quantize", "top_k"])  # these two have buffers alone, and say so
 
 
 @pytest.mark.parametrize("name", [name for name in REMEMBERS if name != "label_dp"])  # label_dp counts again, alike
@@ -236,6 +237,7 @@ def test_a_defence_that_forgot_its_state_would_be_found_out(
     whole, live = lab.outcome(), type(lab.fresh().live)
     monkeypatch.setattr(live, "state", Hooks.state)
     monkeypatch.setattr(live, "load_state", Hooks.load_state)
+    monkeypatch.setattr(checkpoint, "is_resumable", lambda live: True)  # otherwise it would start over
     assert killed_and_resumed(tmp_path / "killed", name) != whole
 
 
@@ -275,3 +277,19 @@ def test_a_live_defence_comes_back_from_tensors_and_plain_values() -> None:
     checkpoint.load_live_state(other, tensors | {"split.weight": torch.zeros(1)}, plain)
     assert torch.equal(one.layer.weight, other.layer.weight)
     assert held(other.given) == held(one.state())
+
+
+def test_a_live_defence_that_does_not_say_its_state_starts_over(tmp_path: Path, at_once: None) -> None:
+    """It may have a counter that nobody keeps: to go on would end with other bits."""
+    lab = Lab(tmp_path, dataset="toy_flat", defense={"name": "toy_alarm", "after": 10**6})
+    with pytest.raises(Killed):
+        lab.train(ends_after=2)
+    assert not lab.path().exists()
+    assert lab.train()[2] == 4
+
+
+@pytest.mark.parametrize("name", plugins.names("defense"))
+def test_every_shipped_defence_says_its_state(name: str) -> None:
+    for node in ast.walk(ast.parse(Path(f"defenses/{name}.py").read_text())):
+        if isinstance(node, ast.ClassDef) and any("Hooks" in ast.unparse(base) for base in node.bases):
+            assert "state" in {part.name for part in node.body if isinstance(part, ast.FunctionDef)}

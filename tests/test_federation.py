@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import splitleak
 from splitleak.contract import BadInput, Goal, Records, Task, Update, View
 from splitleak.contract.threats import THREATS
-from splitleak.plan import matrix, plugins
+from splitleak.plan import matrix, plugins, points
 from splitleak.score.floor import floor_of
 from splitleak.score.question import Question
 from splitleak.train import victim
@@ -479,7 +479,7 @@ def test_a_mistake_is_told_in_one_line(sections: dict[str, Any], told: str) -> N
 
 
 def test_without_flower_the_matrix_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrix, "find_spec", lambda name: None)
+    monkeypatch.setattr(points, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"run by Flower, which is not installed: pip install 'splitleak\[fed\]'"):
         cells(matrix={"protocol": ["fedavg"]})
     assert cells(matrix={"protocol": ["vanilla"]})

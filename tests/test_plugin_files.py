@@ -10,6 +10,7 @@ import pytest
 
 from splitleak.contract.errors import BadInput
 from splitleak.plan import plugins
+from splitleak.train import provenance
 
 HEAD = """
 from dataclasses import dataclass
@@ -89,13 +90,16 @@ def test_a_changed_helper_is_read_again_and_changes_the_hash(tmp_path: Path) -> 
         cls = plugins.find("model", "./mine.py", tmp_path)
         assert cls is plugins.find("model", "./mine.py", tmp_path)
         assert cls().blocks((1, 16), sys.modules[cls.__module__].Task("classes", 2))[1].out_features == width  # type: ignore[attr-defined]
-        hashes.append(plugins.file_hash(cls))
+        hashes.append(provenance.code_of(cls))
     assert hashes[0] == hashes[2] != hashes[1]
 
 
-def test_the_hash_of_a_file_without_helpers_is_that_of_the_file(tmp_path: Path) -> None:
-    write(tmp_path, "mine.py", f"{HEAD}{ATTACK}")
-    assert plugins.file_hash(plugins.find("attack", "./mine.py", tmp_path)) == plugins.hash_of(tmp_path / "mine.py")
+def test_words_do_not_change_the_hash_and_code_does(tmp_path: Path) -> None:
+    hashes = []
+    for text in (f"{HEAD}{ATTACK}", f'"""Words."""\n{HEAD}{ATTACK}\n\n# more words', f"{HEAD}{ATTACK}\nx = 1\n"):
+        write(tmp_path, "mine.py", text)
+        hashes.append(provenance.code_of(plugins.find("attack", "./mine.py", tmp_path)))
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 IMPORTED = "from other import Half\n"

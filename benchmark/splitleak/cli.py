@@ -14,11 +14,11 @@ import typer
 from typer.core import TyperCommand
 
 from splitleak import __version__
-from splitleak.contract.errors import BadInput, Diverged
-from splitleak.records import Record, Status
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from splitleak.records import Record, Status
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
@@ -262,16 +262,22 @@ def main() -> None:
     """Run the command line. A mistake of the user is one line on standard error and exit status 2."""
     try:
         status = app(standalone_mode=False)
-    except BadInput as error:
-        tell(" ".join(str(error).split()))
-        sys.exit(2)
-    except Diverged as error:
-        tell(str(error))
-        sys.exit(1)
     except UsageError as error:
-        said = cast(Any, error).format_message()
-        typer.echo(said if "\n" in said else f"splitleak: {said} (see --help)", err=True)
+        message = cast(Any, error).format_message()
+        typer.echo(message if "\n" in message else f"splitleak: {message} (see --help)", err=True)
         sys.exit(2)
+    except Exception as error:
+        sys.exit(_explained(error))
     if status == 130:  # what typer makes of Ctrl-C
         tell("interrupted; run the same command again to go on")
     sys.exit(status)
+
+
+def _explained(error: Exception) -> int:
+    """Print an expected error in one line and return the exit status; any other error is raised again."""
+    from splitleak.contract import BadInput, Diverged  # needs torch, which takes a second: not for `--help`
+
+    if not isinstance(error, BadInput | Diverged):
+        raise error
+    tell(" ".join(str(error).split()))
+    return 2 if isinstance(error, BadInput) else 1

@@ -36,7 +36,7 @@ def _names(cell: Cell, axis: str, base: Path) -> list[str]:
     value = getattr(cell, axis)
     if axis in plugins.FOLDERS:
         label = plugins.label(axis, value, base)
-        return [label, label.partition("(")[0], str(value["name"])]
+        return [label, label.partition("(")[0], str(plugins.renamed(axis, value, base)["name"])]
     if axis == "aux":
         return [aux_label(value), str(value["name"])]
     if axis == "protocol":

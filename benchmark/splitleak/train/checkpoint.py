@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splitleak.contract import BadInput, Hooks
+from splitleak.contract import BadInput, Defense, Hooks
 from splitleak.snapshot import load_optimizers, optimizer_tensors, random_state, set_random_state, with_prefix
 from splitleak.store import Store
 from splitleak.train.averaging import client_tensors
@@ -31,7 +31,7 @@ class Checkpoint:
 
     def restore(self, running: Training | WholeTraining, curve: list[float]) -> None:
         """Put a fresh training where the checkpoint was written; without one of the same source it stays fresh."""
-        kept = self.store.victim(self.key)
+        kept = self.store.victim(self.key) if is_resumable(running.live) else None
         if kept is None or kept[1]["made_by"] != self.made_by:
             return
         tensors, facts = kept
@@ -45,7 +45,8 @@ class Checkpoint:
     def save_if_due(self, running: Training | WholeTraining, curve: list[float]) -> None:
         """Write the checkpoint after an epoch, if the last one is `EVERY` seconds old and another epoch follows."""
         now = time.monotonic()
-        if now - self.saved < EVERY or running.epochs_done == running.settings.epochs:
+        finished = running.epochs_done == running.settings.epochs
+        if now - self.saved < EVERY or finished or not is_resumable(running.live):
             return
         self.spent, self.saved = self.spent + now - self.saved, now
         random_tensors, random_facts = random_state()
@@ -64,6 +65,11 @@ class Checkpoint:
     def delete(self) -> None:
         """When the training has ended."""
         self.store.victim_path(self.key).unlink(missing_ok=True)
+
+
+def is_resumable(live: Hooks) -> bool:
+    """Whether the state of a live defence can be kept: it has none, or says by `state` what it is."""
+    return type(live) is Hooks or isinstance(live, Defense) or type(live).state is not Hooks.state
 
 
 def _tensors(running: Training | WholeTraining) -> dict[str, Tensor]:
