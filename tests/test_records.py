@@ -10,7 +10,7 @@ import torch
 
 import splitleak
 from splitleak import records as types
-from splitleak.score import metrics
+from splitleak.score import metrics, task_metrics
 
 Run = Callable[..., list[dict[str, Any]]]
 
@@ -68,9 +68,9 @@ def test_metrics_of_every_goal_and_task_are_those_of_the_type() -> None:
     named = {name for score in scores for name in score}
     assert named | {"judge_accuracy"} == fields(types.Metrics)  # which the worker adds
     also = [
-        metrics.utility_also(torch.rand(8, 2), yes, splitleak.Task("classes", 2)),
-        metrics.utility_also(torch.randn(8, 1, 4, 4), mask, splitleak.Task("mask", 1)),
-        metrics.utility_also(torch.rand(8, 2), torch.rand(8, 2), splitleak.Task("value", 2)),
+        task_metrics.utility_also(torch.rand(8, 2), yes, splitleak.Task("classes", 2)),
+        task_metrics.utility_also(torch.randn(8, 1, 4, 4), mask, splitleak.Task("mask", 1)),
+        task_metrics.utility_also(torch.rand(8, 2), torch.rand(8, 2), splitleak.Task("value", 2)),
     ]
     assert {name for measures in also for name in measures} == fields(types.UtilityAlso)
 
