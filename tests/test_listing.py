@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from splitleak.contract.errors import BadInput
 from splitleak.plan import matrix, plugins
 from splitleak.report import listing
 
@@ -27,15 +28,16 @@ def test_each_plugin_has_a_line_and_all_its_parameters_below(kind: plugins.Kind)
     assert "32896" not in said  # grants are named
 
 
-def test_matrices_say_dataset_cells_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matrices_say_dataset_cells_and_minutes() -> None:
     said = " ".join(listing.listing("matrices").split())
-    assert "smoke Seconds, not minutes: does everything work here? dataset ecg_synthetic(n=600); 8 cells" in said
-    assert len(re.findall(r"; \d+ cells?\b", said)) == len(matrix.shipped())
-    read = matrix.written
+    assert "dataset ecg_synthetic; 8 cells; about" in said
+    shipped = len(matrix.shipped())
+    assert len(re.findall(r"; \d+ cells?; about [\d.e+]+ min on two cores", said)) == shipped
 
-    def with_minutes(name: str) -> Any:
-        raw, who, base = read(name)
-        return raw | {"about": {"minutes": 1.5}}, who, base
 
-    monkeypatch.setattr(matrix, "written", with_minutes)
-    assert listing._matrix("smoke")[2] == "dataset ecg_synthetic(n=600); 8 cells; about 1.5 minutes"
+def test_matrix_that_needs_a_missing_package_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> Any:
+        raise BadInput("pip install it")
+
+    monkeypatch.setattr(matrix, "about", refuse)
+    assert listing._matrix("smoke") == ("smoke", "cannot be read here", "pip install it")

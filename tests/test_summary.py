@@ -126,7 +126,7 @@ def test_nothing_is_called_defended() -> None:
     assert line(whole, "odd") == "odd .900 no attack beat guessing"
     assert line(whole, "bare") == "bare .900 only blind was run"
     assert line(whole, "gone") == "gone not measured (failed)"
-    assert "1 rows failed" in line(whole, "Not (fully) measured")
+    assert "1 row failed" in line(whole, "Not (fully) measured")
     assert "defended" not in whole
 
 

@@ -24,7 +24,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
 FAULTS: tuple[Status, ...] = ("failed", "diverged")  # statuses that end in exit status 1
 DataChoice = Annotated[
-    str, typer.Option(metavar="auto|real|synthetic", help="A dataset with another one as `otherwise`.")
+    str,
+    typer.Option(
+        metavar="auto|real|synthetic",
+        help="For a dataset with `otherwise`: real takes the dataset, synthetic the other one, auto the dataset if its "
+        "files are on this machine.",
+    ),
 ]
 
 
@@ -67,6 +72,7 @@ def run(
     """
     from splitleak import api
     from splitleak.report.show import cell_name
+    from splitleak.report.text import count
 
     folder = out or Path("runs") / Path(matrix).stem
     records = api.run(
@@ -75,7 +81,7 @@ def run(
     )  # fmt: skip
     _print_board(api.leaderboard(records), folder / "leaderboard.csv", every_row)
     counts = Counter(record["status"] for record in records)
-    typer.echo(f"{len(records)} cells: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+    typer.echo(f"{count(len(records), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}")
     for record in records:
         if record["status"] in FAULTS:
             tell(f"{record['status']}: {cell_name(record)}: {record['why']}")
@@ -94,6 +100,7 @@ def leaderboard(
     DIR is a folder that `splitleak run` wrote. Defences are sorted by their worst case, the least leakage first.
     """
     from splitleak.report.table import leaderboard as gather
+    from splitleak.report.text import count
     from splitleak.store import read_records
 
     found = {record["key"]: record for folder in folders for record in read_records(folder)}
@@ -101,7 +108,7 @@ def leaderboard(
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
     table = gather([cast(Record, record) for record in found.values()])
     _print_board(table, output, every_row, ranked=True)
-    typer.echo(f"{len(table)} rows from {len(found)} records")
+    typer.echo(f"{count(len(table), 'row')} from {count(len(found), 'record')}")
 
 
 def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool = False) -> None:
@@ -117,9 +124,9 @@ def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool 
 
 @app.command(cls=PlainHelp)
 def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
-    """Find the mistakes in a matrix, count its cells and victims, and estimate the minutes of a run.
+    """Find mistakes in a matrix and estimate its minutes.
 
-    MATRIX is a TOML file or the name of a matrix that ships.
+    MATRIX is a TOML file or the name of a matrix that ships. Its cells and victims are counted, none is run.
     """
     from splitleak import api
     from splitleak.jobs import estimate

@@ -1,4 +1,4 @@
-"""Accuracy against leakage, drawn from the reference tables: `python -m splitleak.figures results/reference`."""
+"""Accuracy against leakage, drawn from the reference tables: `python -m splitleak.report.figures results/reference`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MARKS = {"eavesdropper": "v", "honest_server": "o", "malicious_server": "*", "qu
 
 
 def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
-    """A defence is a column of marks at its accuracy, a mark a threat model's strongest attack.
+    """Each defence is a column of marks at its accuracy; each mark is the strongest attack of a threat model.
 
-    A hollow mark: none of its attacks beat blind guessing, which may be their weakness as well as the defence's merit.
+    A hollow mark: no attack beat blind guessing, because the attacks are weak or because the defence is strong.
     """
     found = ecg[(ecg.goal == "inputs") & (ecg.threat != "oracle") & ecg.worst.notna()]
     colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(found.defense))}
-    for size, (threat, mark) in zip(range(180, 0, -36), MARKS.items(), strict=True):  # what lies below stays in sight
+    for size, (threat, mark) in zip(range(180, 0, -36), MARKS.items(), strict=True):  # smaller marks lie on top
         for defense, rows in found[found.threat == threat].groupby("defense"):
             leak, colour = rows.worst.max(), colours[str(defense)]
             face, edge = (colour, "white") if leak > 0 else ("none", colour)
@@ -33,7 +33,7 @@ def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
 
 
 def sweeps(main: pd.DataFrame, axes: Any) -> None:
-    """One defence turned up step by step, against one attacker who may query."""
+    """Defences at several strengths against one attack, `inverse_network`, that may query the client."""
     found = main[main.attack.str.startswith("inverse_network")]
     kinds = found.defense.str.partition("(")[0]
     for kind in dict.fromkeys(kinds):

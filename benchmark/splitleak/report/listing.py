@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
 from enum import Flag
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -78,30 +77,10 @@ def _matrices() -> list[Entry]:
 
 
 def _matrix(name: str) -> Entry:
-    raw, who, base = matrix.written(name)
-    minutes = raw.pop("about", {}).get("minutes")
-    blocks = raw["matrix"] if isinstance(raw["matrix"], list) else [raw["matrix"]]
-    for block in blocks:  # the real dataset, whether its files are on this machine or not
-        for spec in block["dataset"]:
-            if isinstance(spec, dict):
-                spec.pop("otherwise", None)
-    datasets = dict.fromkeys(plugins.label("dataset", spec, base) for block in blocks for spec in _specs(block))
     try:
-        count = len(matrix.expand(raw, who, base).cells)
-        size = f"{count} cell{'' if count == 1 else 's'}"
+        about = matrix.about(name)
     except BadInput as error:  # an optional package is not installed
-        size = f"cells not counted ({error})"
-    about = [f"dataset {', '.join(datasets)}", size, *([f"about {minutes:g} minutes"] if minutes is not None else [])]
-    return name, _comment(name), "; ".join(about)
-
-
-def _specs(block: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": spec} if isinstance(spec, str) else spec for spec in block["dataset"]]
-
-
-def _comment(name: str) -> str:
-    """The first sentence of the comment that a matrix file starts with."""
-    lines = (resources.files("splitleak.matrices") / f"{name}.toml").read_text(encoding="utf-8").splitlines()
-    start = [line.removeprefix("#").strip() for line in lines]
-    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
-    return " ".join(start[:end]).partition(". ")[0]
+        return name, "cannot be read here", str(error)
+    parts = [f"dataset {', '.join(about.datasets)}", text.count(about.cells, "cell")]
+    parts += [] if about.minutes is None else [f"about {about.minutes:g} min on two cores"]
+    return name, about.what, "; ".join(parts)

@@ -63,7 +63,8 @@ def _remarks(rows: Sequence[Row], common: Sequence[str]) -> Iterator[str]:
     lines = [_meaning(flag) for flag in others]
     counts = Counter(str(row["status"]) for row in rows if row["status"] != "done")
     if counts:
-        lines.append(f"Not (fully) measured: {', '.join(f'{n} rows {status}' for status, n in counts.items())}.")
+        parts = [f"{text.count(n, 'row')} {status}" for status, n in counts.items()]
+        lines.append(f"Not (fully) measured: {', '.join(parts)}.")
     if len({tuple(row[name] for name in ROW) for row in rows}) < len(rows):
         lines.append("Rows that differ in [train] or [evaluate] alone are merged: the strongest is shown.")
     if lines:
