@@ -99,6 +99,7 @@ def leaderboard(
 
     DIR is a folder that `splitleak run` wrote. Defences are sorted by their worst case, the least leakage first.
     """
+    from splitleak.contract import BadInput
     from splitleak.report.table import leaderboard as gather
     from splitleak.report.text import count
     from splitleak.store import read_records
@@ -106,7 +107,7 @@ def leaderboard(
     found = {record["key"]: record for folder in folders for record in read_records(folder)}
     if not found:
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
-    table = gather([cast(Record, record) for record in found.values()])
+    table = gather([cast("Record", record) for record in found.values()])
     _print_board(table, output, every_row, ranked=True)
     typer.echo(f"{count(len(table), 'row')} from {count(len(found), 'record')}")
 
@@ -202,6 +203,7 @@ def serve(
     from splitleak import wire
 
     wire.need()
+    from splitleak.contract import BadInput
     from splitleak.wire.agree import one_victim
     from splitleak.wire.serve import serve as serving
     from splitleak.wire.tls import Papers
