@@ -14,7 +14,7 @@ often each occurs: Wainakh et al., "User-Level Label Leakage from Gradients", 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -31,8 +31,9 @@ EXACT = 1e-6  # below this cosine distance the records are found: no other start
 class GradientInversion(Attack):
     """Of an update with more than `most` records only `most` are reconstructed."""
 
-    goal: Goal = Goal.INPUTS
-    needs: Grant = Grant.UPDATES | Grant.ARCHITECTURE
+    goal = Goal.INPUTS
+    needs = Grant.UPDATES | Grant.ARCHITECTURE
+    formerly: ClassVar[dict[str, Any]] = {"goal": "inputs", "needs": 32896}  # were parameters, and are in the keys
     iterations: Annotated[int, Field(ge=1)] = 400  # paper: 4800, and more for several local steps
     restarts: Annotated[int, Field(ge=1)] = 2  # paper: 1 to 16; the start with the lowest cost is taken
     lr: Annotated[float, Field(gt=0)] = 0.1  # of signed gradients, in widths of in_range; paper: 0.1

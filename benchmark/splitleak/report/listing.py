@@ -34,7 +34,7 @@ def _entries(entries: Sequence[Entry]) -> str:
     indent = max(len(name) for name, _, _ in entries) + text.GAP
     lines = []
     for name, first, below in entries:
-        lines.append(name.ljust(indent) + text.shorten(first, WIDTH - indent))
+        lines.append(name.ljust(indent) + text.wrap(first, WIDTH, indent, first=indent).lstrip())
         if below:
             lines.append(text.wrap(below, WIDTH, indent + text.GAP, first=indent + text.GAP))
     return "\n".join(lines)
