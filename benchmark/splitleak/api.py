@@ -80,5 +80,5 @@ def pick_device(device: str) -> str:
 
 
 def cores() -> int:
-    """Processes to start when nobody says how many: one for each core that this process may use."""
+    """The default number of processes: one for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

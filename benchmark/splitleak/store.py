@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary file plus rename; a damaged one is set aside by name, never half-read."""
+"""Files that are whole or absent. Each is written under a temporary name and renamed; a damaged one is set aside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = 1  # of records and keys
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put a file in place at once; a kill at any moment leaves the old one or the new one."""
+    """Write a file in one step: if the process is killed, the old file or the new file is there, never a part."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         name = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -50,7 +50,7 @@ def digest(value: Any) -> str:
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
-    """A hash of all weights, names and shapes: two victims with the same one are bit-identical."""
+    """A hash of all weights, names and shapes: two victims with the same fingerprint are bit-identical."""
     whole = hashlib.sha256()
     for name, t in sorted(tensors.items()):
         whole.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
@@ -59,7 +59,10 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
 
 
 class Store:
-    """A results folder: `records/<key>.json` and `victims/<key>.safetensors`, present means done; and pictures."""
+    """A results folder with records (`records/<key>.json`), victims (`victims/<key>.safetensors`) and pictures.
+
+    A file that is there is finished.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,7 +75,7 @@ class Store:
         return self.folder / "victims" / f"{key}.safetensors"
 
     def sweep(self) -> None:
-        """Remove what a killed run was in the middle of writing."""
+        """Remove temporary files of runs that were killed."""
         for place in (self.folder, *(self.folder / name for name in ("records", "victims", "pictures"))):
             for left in place.glob(".*.tmp"):
                 left.unlink(missing_ok=True)
@@ -123,7 +126,7 @@ class Store:
 
 
 def read_record(path: Path, store: Store | None = None) -> dict[str, Any] | None:
-    """A record; one of another schema is refused by name, a damaged one set aside."""
+    """Read a record. A record of another schema is BadInput; a damaged one is set aside."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict) or record.get("key") != path.stem or "status" not in record:
@@ -153,7 +156,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """One run at a time in a results folder; what a killed one left half-written is swept away."""
+    """Lock a results folder for one run, and remove temporary files of runs that were killed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Bottom(nn.Sequential):
-    """Blocks in a row as the client's first part: x (B, *in) -> (z (B, *cut), nothing kept)."""
+    """A row of blocks as the first part of the client: x (B, *in) -> (z (B, *cut), nothing kept)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         for block in self:
@@ -18,7 +18,7 @@ class Bottom(nn.Sequential):
 
 
 class Head(nn.Sequential):
-    """Blocks in a row as the client's last part: features (B, *out) -> prediction; needs nothing kept."""
+    """A row of blocks as the last part of the client: features (B, *out) -> prediction."""
 
     def forward(self, features: Tensor, kept: tuple[Tensor, ...]) -> Tensor:  # type: ignore[override]
         for block in self:
@@ -32,8 +32,8 @@ class Split(nn.Module):
     `kept` never leaves the client: a U-Net's skips of the client's levels.
     """
 
-    in_shape: tuple[int, ...] = ()  # of one record, one activation and what the top makes of it: known from
-    cut_shape: tuple[int, ...] = ()  # the moment that a defence begins
+    in_shape: tuple[int, ...] = ()  # of a record, its smashed data and the output of the top; known from the
+    cut_shape: tuple[int, ...] = ()  # moment that a defence begins
     out_shape: tuple[int, ...] = ()
     in_range: tuple[float, float] = (0.0, 1.0)
 
@@ -42,7 +42,7 @@ class Split(nn.Module):
         self.bottom, self.top, self.head = bottom, top, head
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole network, as if it were never cut."""
+        """The prediction of the whole network."""
         z, kept = self.bottom(x)
         out: Tensor = self.top(z)
         return out if self.head is None else cast(Tensor, self.head(out, kept))
@@ -52,14 +52,14 @@ class Split(nn.Module):
         return [p for part in parts for p in part.parameters()]
 
     def measure(self, in_shape: tuple[int, ...], in_range: tuple[float, float] = (0.0, 1.0)) -> Split:
-        """Note the shapes that go with such records, and their range."""
+        """Set the shapes that follow from such records, and their range."""
         self.in_shape, self.in_range = in_shape, in_range
         self.cut_shape, self.out_shape = self.shapes(in_shape)
         return self
 
     @torch.no_grad()
     def shapes(self, in_shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """(*cut, *out): the shape of one activation and of what the top makes of it."""
+        """(*cut, *out): the shape of one record's smashed data, and of the output of the top for it."""
         was = self.training
         device = next(iter(self.parameters()), torch.empty(0)).device
         z, _ = self.eval().bottom(torch.zeros(2, *in_shape, device=device))
@@ -69,7 +69,7 @@ class Split(nn.Module):
 
 
 class SmashedOnly(nn.Module):
-    """A client's bottom as an outsider uses it: x (B, *in) -> z (B, *cut), without what the client keeps."""
+    """The bottom without what the client keeps: x (B, *in) -> z (B, *cut)."""
 
     def __init__(self, bottom: nn.Module) -> None:
         super().__init__()

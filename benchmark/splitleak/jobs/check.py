@@ -1,4 +1,4 @@
-"""Finds before a run what would fail hours later, without training.
+"""Checks before a run what would fail hours later, without training.
 
 Every dataset is loaded and divided among the clients, the auxiliary datasets are loaded, every network is built under
 every defence, and two records pass through it. What is wrong is one line of BadInput that names the plug-in.
@@ -76,7 +76,7 @@ def _check_aux(cell: Cell, data: Data, worker: Worker) -> None:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"{what} cannot be loaded: {said(error)}") from error
+        raise BadInput(f"{what} cannot be loaded: {in_words(error)}") from error
 
 
 def built(cell: Cell, data: Data, worker: Worker) -> Victim:
@@ -86,7 +86,7 @@ def built(cell: Cell, data: Data, worker: Worker) -> Victim:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {said(error)}") from error
+        raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {in_words(error)}") from error
 
 
 def _check_network(cell: Cell, made: Victim) -> None:
@@ -104,7 +104,7 @@ def _check_network(cell: Cell, made: Victim) -> None:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {said(error)}") from error
+        raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {in_words(error)}") from error
 
 
 def _prediction_shape(task: Task, x: Tensor, y: Tensor) -> tuple[int, ...]:
@@ -120,11 +120,11 @@ def check_tensor(value: Any, shape: tuple[int, ...], what: str) -> None:
 
 
 def who(cell: Cell) -> str:
-    """The network in a message."""
+    """How a message names a network."""
     where = "" if cell.cut is None else f", cut {cell.cut}"
     return f"model '{cell.model['name']}'{where}, protocol '{cell.protocol}'"
 
 
-def said(error: BaseException) -> str:
-    """An exception in a message."""
+def in_words(error: BaseException) -> str:
+    """How a message names an exception."""
     return f"{type(error).__name__}: {error}"

@@ -75,7 +75,7 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
 
 
 def estimate(cells: Sequence[Cell], trials: Sequence[Trial], folder: Path, base: Path) -> Estimate:
-    """Of a whole run of these cells; `folder` is where earlier records may lie."""
+    """The estimate for a whole run of these cells; `folder` may hold earlier records."""
     steps = Steps(trials)
     victims = [steps.of_training(cell) * steps.seconds(cell) for cell in trained(cells)]
     known, guessed, seconds = earlier(folder), 0, 0.0
@@ -88,7 +88,7 @@ def estimate(cells: Sequence[Cell], trials: Sequence[Trial], folder: Path, base:
 
 
 def _basis(guessed: int, known: bool, folder: Path) -> str:
-    """What the attacks' minutes are from."""
+    """Where the minutes of the attacks come from."""
     minutes = f"guessed at about {GUESS / 60:.0f} minute each"
     if known:
         return f"records in {folder}" + (f", {guessed} attacks {minutes}" if guessed else "")
@@ -120,7 +120,7 @@ def _optimises(attack: Spec) -> bool:
 
 
 def _length(attack: Spec, base: Path) -> float:
-    """An attack's own steps over those of its defaults."""
+    """The steps of an attack, divided by the steps of its defaults."""
     usual = defaults(plugins.find("attack", attack["name"], base))
     counted = [name for name in LENGTHS if type(usual.get(name)) is int and type(attack.get(name)) is int]
     whole = sum(usual[name] for name in counted)

@@ -25,7 +25,7 @@ Outcome = tuple[str, list[str]]  # status of a job, and warnings about damaged f
 
 
 class Observer(Protocol):
-    """Whoever shows the progress of a run."""
+    """An object that shows the progress of a run."""
 
     def started(self, job: Job) -> None: ...
 
@@ -33,7 +33,7 @@ class Observer(Protocol):
 
 
 class Executor(ABC):
-    """Runs every job of a schedule; a job that fails takes only its own cells down."""
+    """Runs every job of a schedule. A victim that fails makes only its own cells fail."""
 
     def __init__(self, schedule: Schedule, worker: Worker, observer: Observer) -> None:
         self.schedule, self.worker, self.observer = schedule, worker, observer

@@ -1,4 +1,7 @@
-"""Make a victim: train it, measure its utility, keep it. What this file imports is the code of a victim."""
+"""Make a victim: train it, measure its utility, keep it.
+
+This file and all that it imports are the code of a victim, see `provenance`.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ def learned_at_another_cut(case: Case, victim: Victim, made: Hashes, store: Stor
 
 
 def privacy(victim: Victim) -> Privacy | None:
-    """The guarantee after the message of every epoch and the release, for a record of the client with the weakest."""
+    """The guarantee of the client with the weakest one, for a record, after all epochs and the release."""
     recipe, data = victim.recipe, victim.data
     if not recipe.traffic.cut and not recipe.traffic.updates:  # a network that is never cut is trained undefended
         return None

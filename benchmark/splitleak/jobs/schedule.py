@@ -1,4 +1,4 @@
-"""What a run still has to do, and what each finished job sets free."""
+"""The jobs that a run still has to do, and the order in which they can start."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class Schedule:
         self.ready.append(job)
 
     def free(self, job: Job) -> None:
-        """A job has ended well: the cells that waited for a victim can start, before anything else."""
+        """A job has ended well. Cells that waited for its victim can start now, before all others."""
         if job.kind == "victim":
             self.ready[:0] = [Job("cell", cell) for cell in self.waiting.pop(job.key)]
 
     def lose(self, job: Job) -> list[Cell]:
-        """A job has failed: the cells that cannot run now."""
+        """A job has failed. Returns the cells that cannot run now."""
         return self.waiting.pop(job.key) if job.kind == "victim" else [job.cell]

@@ -26,7 +26,7 @@ class Steps:
                     self._times[_fields(trial.cell, names)].append(trial.seconds)
 
     def seconds(self, cell: Cell) -> float:
-        """Of one step; where none was timed, of this network with other defences, else of all networks."""
+        """Seconds of one step. If none was timed: of this network with other defences, else of all networks."""
         return next((mean(self._times[key]) for n in (KIND, NEAR, ()) if (key := _fields(cell, n)) in self._times), 0.0)
 
     def of_training(self, cell: Cell) -> int:

@@ -38,7 +38,7 @@ class Trial:
 
 
 def try_out(cells: Sequence[Cell], worker: Worker) -> list[Trial]:
-    """`check.verify`, then training steps of each network under each defence, BUDGET seconds of them."""
+    """Run `check.verify`, then training steps of each network under each defence, for BUDGET seconds in all."""
     trials, left = [], BUDGET
     for same in check.by_dataset(cells):
         data = worker.data(worker.case(same[0]))
@@ -52,7 +52,7 @@ def try_out(cells: Sequence[Cell], worker: Worker) -> list[Trial]:
 
 
 def _seconds_of_a_step(cell: Cell, data: Data, worker: Worker) -> float | None:
-    """Of a batch as large as in training; a trial with fewer records is scaled up."""
+    """Seconds of a step with a batch as large as in training; a trial with fewer records is scaled up."""
     size = cell.train.batch_size
     fewer = min(size, max(FEWEST, VALUES // prod(data.in_shape)))
     smaller = replace(cell, train=replace(cell.train, batch_size=fewer))
@@ -72,7 +72,7 @@ def _tried(cell: Cell, made: Victim) -> float | None:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"{what}: a training step fails: {check.said(error)}") from error
+        raise BadInput(f"{what}: a training step fails: {check.in_words(error)}") from error
 
 
 def _timed(steps: Iterator[None], clock: Callable[[], float]) -> float | None:
@@ -88,7 +88,7 @@ def _timed(steps: Iterator[None], clock: Callable[[], float]) -> float | None:
 
 
 def _clock(made: Victim) -> Callable[[], float]:
-    """Of one thread the processor's time, which other programs do not lengthen; a GPU has to be waited for."""
+    """On a CPU the time of the processor, which other programs do not lengthen; on a GPU the time that passes."""
     return time.process_time if made.data.private.x.device.type == "cpu" else time.perf_counter
 
 
@@ -102,7 +102,7 @@ def _check_smash(made: Victim, what: str) -> None:
 
 
 def training_steps(cell: Cell, made: Victim) -> Iterator[None]:
-    """Endless training of a victim, a yield in each step; a network that is never cut trains as one client would."""
+    """Train a victim endlessly and yield in each step; a network that is never cut trains as one client would."""
     if made.cut:
         for _ in training_of(made).steps(Grant(0), set(), endless=True):
             yield

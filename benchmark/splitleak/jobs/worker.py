@@ -1,4 +1,4 @@
-"""A worker: it makes one victim or runs one cell, and leaves a file. It knows nothing of other workers."""
+"""A worker makes one victim or runs one cell, and leaves a file. It knows nothing of other workers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Worker:
         making.make_victim(case, self.data(case), self.store)
 
     def run_cell(self, cell: Cell) -> str:
-        """Run a cell and write its record, whatever happens; returns the status."""
+        """Run a cell and write its record, also if it fails; returns the status."""
         case = self.case(cell)
         record = blank_record(case)
         start = time.perf_counter()
@@ -100,7 +100,7 @@ class Worker:
 
 
 def blank_record(case: Case) -> dict[str, Any]:
-    """What every record says, whatever came of the cell."""
+    """The fields of every record, whatever the result."""
     cell = case.cell
     return {
         "schema": SCHEMA,
@@ -115,14 +115,14 @@ def blank_record(case: Case) -> dict[str, Any]:
 
 
 def failure(error: BaseException, before: str = "") -> dict[str, str]:
-    """What a record says about an exception; `before` names what failed."""
+    """The fields of a record about an exception; `before` names what failed."""
     first = str(error).strip().splitlines() or [""]
     trace = "".join(traceback.format_exception(error))
     return {"status": "failed", "why": f"{before}{type(error).__name__}: {first[0]}", "traceback": trace}
 
 
 def _title(case: Case) -> str:
-    """A file name that tells a reader which row a picture belongs to, unlike that of every other record."""
+    """A file name that names the row of a picture; no other record has the same."""
     cell, labels = case.cell, case.labels
     cut = f"cut {cell.cut}" if cell.cut is not None else cell.federated or cell.protocol
     title = f"{labels['model']} {cut} {labels['defense']} {labels['attack']} {cell.threat} seed {cell.seed}"

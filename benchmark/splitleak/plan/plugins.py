@@ -37,7 +37,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def find(kind: Kind, name: str, base: Path) -> type[Plugin]:
-    """The class behind a name as written in a matrix; a file is relative to `base`, and read again when changed."""
+    """The class that a name in a matrix stands for. A file is relative to `base`, and is read again when it changes."""
     if name.endswith(".py"):
         return _only_class(kind, name, load_file(base / name, f"{kind} '{name}'"))
     return _installed(kind, name)
@@ -57,7 +57,7 @@ def _installed(kind: Kind, name: str) -> type[Plugin]:
 
 
 def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
-    """The plug-in that {"name": ..., parameter: value} describes, its parameters checked."""
+    """Make the plug-in that {"name": ..., parameter: value} describes, and check its parameters."""
     spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
@@ -70,7 +70,7 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
 
 
 def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
-    """A dataclass made from values that a user wrote, or one line on what is wrong with them."""
+    """Make a dataclass from values that a user wrote; BadInput says in one line what is wrong with them."""
     legal = [f.name for f in fields(cls) if f.init]
     for key in given:
         if key not in legal:
@@ -88,8 +88,8 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
         got = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        said = first["msg"].replace("Input should be", "must be")
-        raise BadInput(f"{who}: {where}{said[:1].lower()}{said[1:]}{got}") from None
+        problem = first["msg"].replace("Input should be", "must be")
+        raise BadInput(f"{who}: {where}{problem[:1].lower()}{problem[1:]}{got}") from None
     except PydanticUserError as error:  # an outside plug-in's field of a type that no matrix can write
         raise BadInput(f"{who}: a parameter's type cannot be checked: {str(error).splitlines()[0]}") from None
 
@@ -101,7 +101,7 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 
 def renamed(kind: Kind, spec: Spec, base: Path) -> Spec:
-    """A specification as an earlier record writes it, under the present name and parameters of the plug-in."""
+    """The present name and parameters of a plug-in, for a specification that an earlier record or matrix wrote."""
     if not spec["name"].isidentifier():
         return spec
     for name, cls in _renamed(kind).items():

@@ -72,12 +72,12 @@ class Progress:
 
 def state(counts: Counter[str], running: Sequence[str], width: int) -> str:
     """`3 done, 1 failed; running: channel on none`: counts, and as many labels as fit."""
-    said = ", ".join(f"{n} {'trained' if status == 'victim' else status}" for status, n in counts.items())
+    counted = ", ".join(f"{n} {'trained' if status == 'victim' else status}" for status, n in counts.items())
     more = f" (+{len(running) - 1})" if len(running) > 1 else ""
-    together = "; ".join([*([said] if said else []), *([f"running: {', '.join(running)}"] if running else [])])
+    together = "; ".join([*([counted] if counted else []), *([f"running: {', '.join(running)}"] if running else [])])
     if len(together) <= width or not running:
         return shorten(together, width)
-    first = "; ".join([*([said] if said else []), f"running: {running[0]}"])
+    first = "; ".join([*([counted] if counted else []), f"running: {running[0]}"])
     return shorten(first, width - len(more)) + more
 
 

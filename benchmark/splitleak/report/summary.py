@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 80
-VICTIM = ("dataset", "model", "cut", "protocol", "clients", "aux")  # said once, above the rows that share it
+VICTIM = ("dataset", "model", "cut", "protocol", "clients", "aux")  # printed once, above the rows that share it
 GOALS = {  # what the attacks aim at, and the measure beside the advantage
     "inputs": ("reconstruct the records", "re-id", "reid_top1"),
     "labels": ("infer the labels", "correct", "label_accuracy"),
