@@ -224,6 +224,7 @@ def test_one_line_about_an_outside_dataset_that(lab: Any, main: Any, change: str
     assert lab.files() == {}
 
 
+@pytest.mark.slow
 def test_one_line_from_the_real_command(lab: Any) -> None:
     ran = lab.process("run", lab.matrix('attack = ["bilnd"]'), "--out", "out")
     assert "no attack named 'bilnd'; did you mean 'blind'" in ran.line

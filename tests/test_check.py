@@ -113,6 +113,7 @@ def test_an_auxiliary_dataset_that_does_not_fit_is_one_line(lab: Any, main: Any,
     assert re.search(wanted, main("check", lab.matrix(f'aux = {aux}\nattack = ["channel"]')).line)
 
 
+@pytest.mark.slow
 def test_a_check_of_every_protocol_leaves_no_file_and_no_random_number(lab: Any, main: Any) -> None:
     lab.matrix(
         'protocol = ["vanilla", "u_shape", "central"]\ndefense = ["none", "laplace_range", "nopeek"]\nclients = [1, 2]'

@@ -120,6 +120,7 @@ print(digest(eval(sys.argv[2]).load()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["ECGSynthetic()", pytest.param("ECG(split='patients')", marks=REAL)])
 def test_another_process_loads_the_same(made: str) -> None:
     np.random.seed(1)

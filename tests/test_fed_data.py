@@ -317,6 +317,7 @@ def test_synthetic_beats_have_shape_classes_and_patients_of_the_real_beats(split
     assert abs(int(peak.argmax()) - 92) <= 1
 
 
+@pytest.mark.slow
 def test_synthetic_premature_beats_are_learned(tmp_path: Path) -> None:
     axes = {"dataset": [{"name": "ecg_pvc_synthetic", "n": 2000}], "model": ["ecg_pvc_net"], "protocol": ["central"]}
     (record,) = splitleak.run({"matrix": axes, "train": {"epochs": 5}}, tmp_path)

@@ -141,6 +141,7 @@ for given in json.load(sys.stdin):
     print(json.dumps([sent, [one.fingerprint() for one in made]]))"""
 
 
+@pytest.mark.slow
 def test_the_first_federation_of_a_process_is_like_any_other_of_it() -> None:
     """Flower's own imports draw from Python's random state: they once came between a victim's seed and its clients."""
     asked = [

@@ -41,6 +41,7 @@ def test_script_without_a_guard_is_refused_before_anything_starts(script: Path, 
     assert not (script.parent / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "guard",
     [
@@ -53,12 +54,14 @@ def test_guarded_script_is_not_refused(script: Path, guard: str) -> None:
     assert "no such cell (seed: 0)" in run(script)[1]
 
 
+@pytest.mark.slow
 def test_call_in_an_imported_module_is_the_scripts(script: Path) -> None:
     (script.parent / "study.py").write_text(f"import splitleak\n{CALL}\n".replace(', only=["seed=9"]', ""))
     script.write_text("import study\n")
     assert "that import experiment.py again" in run(script)[1]
 
 
+@pytest.mark.slow
 def test_worker_that_is_still_importing_its_script_is_refused(script: Path) -> None:
     """In a thread the script's own statement is not on the stack: only the worker can tell."""
     script.write_text(

@@ -118,6 +118,7 @@ def resnet_equals_torchvisions_own(name: str, channels: int, cuts: list[tuple[in
         assert splitly(split, images(shape), CLASSES).same(wanted), f"cut {cut}, {protocol}"
 
 
+@pytest.mark.slow
 def test_resnet18_split_before_and_behind_the_relu_in_place_equals_unsplit() -> None:
     resnet_equals_torchvisions_own("resnet18", 1, [(1, "vanilla"), (2, "u_shape"), (4, "vanilla")])
 

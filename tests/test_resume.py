@@ -107,6 +107,7 @@ def test_half_written_files_of_a_killed_run_are_swept_away(lab: Any, main: Any, 
     assert not list(lab.out.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_finished_matrix_runs_again_without_touching_a_file(lab: Any, main: Any, matrix: str) -> None:
     first = main("run", matrix, "--out", "out")
     before, table = lab.files(), (lab.out / "leaderboard.csv").read_bytes()
@@ -132,6 +133,7 @@ def test_new_attack_on_a_finished_matrix_trains_no_victim(lab: Any, main: Any) -
     assert sum(name.startswith("victims") for name in after) == sum(name.startswith("victims") for name in before)
 
 
+@pytest.mark.slow
 def test_part_of_a_matrix_first_and_the_whole_of_it_later_do_nothing_twice(lab: Any, main: Any, matrix: str) -> None:
     assert main("run", matrix, "--out", "out", "--only", "defense=none", "--only", "seed=1").status == 0
     before = lab.files()

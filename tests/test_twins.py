@@ -60,6 +60,7 @@ def make(folder: Path, cuts: list[int], **given: Any) -> list[tuple[dict[str, to
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_training_serves_all_cuts(tmp_path: Path, trained: list[int], name: str) -> None:
     cuts = [1, 2]
