@@ -15,10 +15,11 @@ from splitleak.contract import Grant
 from splitleak.plan import matrix
 from splitleak.plan.case import Case
 from splitleak.plan.seeds import Stream
+from splitleak.score import utility
 from splitleak.store import Store
-from splitleak.train import victim
 from splitleak.train.data import load_data
 from splitleak.train.fit import training_of
+from splitleak.train.victim import fresh
 
 from .conftest import TOYS
 from .forks import Fork, Wire, same, wires
@@ -68,13 +69,13 @@ class InProcess:
     def __init__(self, wire: Wire) -> None:
         whole = matrix.read(wire.folder / "m.toml")
         self.cell = whole.cells[0]
-        data = load_data(Case.of(self.cell, whole.base), torch.device("cpu"))
-        self.made = victim.fresh(self.case, data)
+        case = Case.of(self.cell, whole.base)
+        self.made = fresh(case, load_data(case, torch.device("cpu")))
         with Stream(self.cell.seeds.of("training")):
             self.running = training_of(self.made)
             for _ in self.running.steps(Grant(0), set()):
                 pass
-        self.told = victim.utility.by_client(self.made, self.running.parties)
+        self.told = utility.by_client(self.made, self.running.parties)
 
     def check(self, wire: Wire) -> None:
         """Top at the server, bottom and head at each client, and what each client's network is worth."""
