@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import splitleak
 from splitleak.report.progress import Progress, state
 
 Run = Callable[..., list[dict[str, Any]]]
@@ -69,3 +71,34 @@ def test_victim_that_fails_is_ended_with_its_attacks(run: Run, monkeypatch: pyte
     monkeypatch.setattr(Progress, "show_ended", lambda self, label, status: ended.append((label.split()[0], status)))
     run(attack=["blind", "toy_read_off"])
     assert ended == [("training", "failed"), ("blind", "failed"), ("toy_read_off", "failed")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_a_job_is() -> None:
+    file = Terminal()
+    with Progress(1, file=file) as bar:
+        bar.show_started("training none")
+        bar.show_moved("training none", "epoch 3/20")
+        bar.show_ended("training none", "victim")
+    assert "running: training none, epoch 3/20" in file.getvalue()
+    assert "epoch" not in file.getvalue().split("\r")[-1]
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_every_epoch_and_every_logged_step_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    heard: list[tuple[str, str]] = []
+    monkeypatch.setattr(Progress, "show_moved", lambda self, label, position: heard.append((label, position)))
+    monkeypatch.setattr("splitleak.api.need_main_guard", lambda workers: None)
+    axes = {"dataset": [{"name": "ecg_synthetic", "n": 500}], "model": ["ecg_cnn"],
+            "attack": [{"name": "fsha", "iterations": 30, "pilot": 5, "curve": 10}]}  # fmt: skip
+    splitleak.run({"matrix": axes, "train": {"epochs": 3}, "evaluate": {"targets": 20}}, tmp_path, workers=workers)
+    positions = [position for label, position in heard if label.startswith("training none")]
+    assert positions == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    steps = [position for label, position in heard if label.startswith("fsha")]
+    assert steps[:4] == ["step 0", "step 10", "step 20", "step 30"]

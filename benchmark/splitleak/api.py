@@ -11,7 +11,8 @@ import torch
 
 from splitleak.contract.errors import BadInput
 from splitleak.jobs import check
-from splitleak.jobs.executors import Processes, Serial
+from splitleak.jobs.executors import Serial
+from splitleak.jobs.processes import Processes
 from splitleak.jobs.schedule import Schedule
 from splitleak.jobs.worker import Worker
 from splitleak.main_guard import need_main_guard

@@ -16,7 +16,7 @@ from splitleak.train import provenance
 from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.division import divide
 from splitleak.train.facts import Kept, Learned, VictimFacts
-from splitleak.train.fit import Fit
+from splitleak.train.fit import Fit, Tell
 from splitleak.train.provenance import Hashes
 from splitleak.train.victim import Victim, copy_weights, fresh
 
@@ -31,14 +31,17 @@ def is_kept(case: Case, data: Data, store: Store) -> bool:
     return kept is not None and provenance.is_same(kept.facts.made_by, made_by(case, data))
 
 
-def make_victim(case: Case, data: Data, store: Store) -> None:
-    """Train a victim and keep it. One that diverges is kept as such, since it would diverge again."""
+def make_victim(case: Case, data: Data, store: Store, tell: Tell) -> None:
+    """Train a victim and keep it; `tell` is called with each epoch.
+
+    A victim that diverges is kept as such, since it would diverge again.
+    """
     victim, key = fresh(case, data), case.cell.victim_key
     facts = VictimFacts(case.cell.victim(), made_by(case, data))
     checkpoint = Checkpoint(store, key, facts.made_by)
     try:
         known = learned_at_another_cut(case, victim, facts.made_by, store)
-        facts.learned = known or _train(victim, checkpoint, facts)
+        facts.learned = known or _train(victim, checkpoint, facts, tell)
         _measure(victim, facts)
     except Diverged as error:
         facts.diverged = str(error)
@@ -53,8 +56,8 @@ def made_by(case: Case, data: Data) -> Hashes:
     return provenance.made_by(case, data, __file__)
 
 
-def _train(victim: Victim, checkpoint: Checkpoint, facts: VictimFacts) -> Learned:
-    fit = Fit(victim, lambda now: utility.on_test(now)[1], checkpoint)
+def _train(victim: Victim, checkpoint: Checkpoint, facts: VictimFacts, tell: Tell) -> Learned:
+    fit = Fit(victim, lambda now: utility.on_test(now)[1], checkpoint, tell)
     learned = fit.run()
     if len(fit.parties) > 1:
         facts.utility_clients = utility.by_client(victim, fit.parties)

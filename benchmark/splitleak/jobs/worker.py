@@ -22,6 +22,7 @@ from splitleak.store import SCHEMA, Store, digest
 from splitleak.train import provenance
 from splitleak.train.data import load_data
 from splitleak.train.facts import Kept
+from splitleak.train.fit import Tell
 
 
 class Worker:
@@ -30,6 +31,7 @@ class Worker:
     def __init__(self, folder: Path, base: Path, device: str) -> None:
         self.store, self.base, self.device = Store(folder), base, torch.device(device)
         self._data: tuple[str, Data] | None = None
+        self.tell: Tell = lambda position: None  # how far the present job is: "epoch 3/20"
 
     def case(self, cell: Cell) -> Case:
         """The cell with its plug-ins made."""
@@ -50,7 +52,7 @@ class Worker:
     def make_victim(self, cell: Cell) -> None:
         """Train the victim of a cell and keep it."""
         case = self.case(cell)
-        making.make_victim(case, self.data(case), self.store)
+        making.make_victim(case, self.data(case), self.store, self.tell)
 
     def run_cell(self, cell: Cell) -> str:
         """Run a cell and write its record, also if it fails; returns the status."""
@@ -86,7 +88,7 @@ class Worker:
         if kept.facts.diverged:
             raise Diverged(kept.facts.diverged)
         scene = Scene(case, self.data(case), kept)
-        fields, guess = evaluate(scene)
+        fields, guess = evaluate(scene, self.tell)
         if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
             network = judge.judge_of(self.store, scene.data, digest(case.cell.dataset))
             fields["metrics"]["judge_accuracy"] = judge.accuracy(network, guess, scene.targets)

@@ -31,6 +31,7 @@ class Progress:
     def __init__(self, total: int, visible: bool = True, file: TextIO | None = None) -> None:
         hidden = not visible or not total
         self.running: list[str] = []
+        self.positions: dict[str, str] = {}  # how far a running job is
         self.counts: Counter[str] = Counter()
         self._bar = tqdm(total=total, disable=hidden, bar_format=FORMAT, file=file or sys.stderr)
         self._over = threading.Event()
@@ -57,17 +58,25 @@ class Progress:
         self.running.append(label)
         self._show(refresh=True)
 
+    def show_moved(self, label: str, position: str) -> None:
+        """A running job has come so far: "epoch 3/20". Only a terminal shows it, or a log file would be long."""
+        self.positions[label] = position
+        if self._ticks:
+            self._show(refresh=True)
+
     def show_ended(self, label: str, status: str) -> None:
         """A job has ended, whether its start was announced or not; status: victim, done, skipped, diverged, failed."""
         if label in self.running:
             self.running.remove(label)
+        self.positions.pop(label, None)
         self.counts[status] += 1
         self._show(refresh=False)
         self._bar.update()
 
     def _show(self, refresh: bool) -> None:
         room = shutil.get_terminal_size().columns - COUNTERS
-        self._bar.set_postfix_str(state(self.counts, self.running, room), refresh=refresh)
+        running = [", ".join(filter(None, (label, self.positions.get(label)))) for label in self.running]
+        self._bar.set_postfix_str(state(self.counts, running, room), refresh=refresh)
 
 
 def state(counts: Counter[str], running: Sequence[str], width: int) -> str:
@@ -90,6 +99,9 @@ class JobProgress(Progress):
 
     def started(self, job: Job) -> None:
         self.show_started(job_label(job, self.base))
+
+    def moved(self, job: Job, position: str) -> None:
+        self.show_moved(job_label(job, self.base), position)
 
     def ended(self, job: Job, status: str) -> None:
         self.show_ended(job_label(job, self.base), status)

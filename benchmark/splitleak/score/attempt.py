@@ -17,7 +17,7 @@ from splitleak.score import channel
 from splitleak.score.null import NullChannel
 from splitleak.score.scene import Scene
 from splitleak.score.sources import view_of
-from splitleak.train.fit import training_of
+from splitleak.train.fit import Tell, training_of
 from splitleak.train.loop import Training
 from splitleak.train.victim import fresh
 
@@ -28,6 +28,7 @@ class Attempt:
 
     scene: Scene
     null: bool = False
+    tell: Tell | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -101,6 +102,8 @@ class Attempt:
 
     def log(self, step: int, guesser: Guesser) -> None:
         """Score the guesser on the present smashed data of the targets; the attack learns nothing of it."""
+        if self.tell:
+            self.tell(f"step {step}")
         if self.training is not None:
             self.training.gather()
         was_training = self.victim.split.training

@@ -12,12 +12,13 @@ from splitleak.contract import Goal
 from splitleak.score import utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
+from splitleak.train.fit import Tell
 
 
-def evaluate(scene: Scene) -> tuple[dict[str, Any], Tensor]:
-    """Run and score the attack; returns the fields of the record, and the guess."""
+def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Tensor]:
+    """Run and score the attack; returns the fields of the record, and the guess. `tell` hears its logged steps."""
     question, cell, seeds = scene.question, scene.cell, scene.case.seeds
-    attempt = Attempt(scene)
+    attempt = Attempt(scene, tell=tell)
     guess, seconds = attempt.run()
     fields: dict[str, Any] = {
         "metrics": question.score(guess),

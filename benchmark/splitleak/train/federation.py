@@ -48,7 +48,7 @@ class Federation:
             Client(i, self.split, part, places.id, self.train, recipe.seeds.order)
             for i, (part, places) in enumerate(zip(parts, self.places, strict=True))
         ]
-        self.steps_done, self.losses, self.sent = 0, list[float](), Sent()
+        self.rounds_done, self.steps_done, self.losses, self.sent = 0, 0, list[float](), Sent()
         self.updates: list[Update] = []
         self.wanted: dict[Sender, Tensor] = {}  # positions of targets by update
 
@@ -62,6 +62,7 @@ class Federation:
 
         def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord | None:
             load(self.split, arrays.to_torch_state_dict())
+            self.rounds_done = number
             if number and number % self.settings.utility_every == 0:
                 after_round()
             return None
@@ -90,6 +91,7 @@ class Federation:
         for number in range(1, self.settings.rounds + 1):
             mean = next(means)
             load(self.split, mean)
+            self.rounds_done = number
             self._keep((number, -1), before, mean, self._in_a_round())
             if number % self.settings.utility_every == 0:
                 after_round()

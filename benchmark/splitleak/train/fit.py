@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from splitleak.train.federation import Federation
 
 Measure = Callable[[Victim], float]  # the utility of a victim at this moment
+Tell = Callable[[str], None]  # hears how far a job is: "epoch 3/20"
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Fit:
     victim: Victim
     measure: Measure | None = None
     checkpoint: Checkpoint | None = None
+    tell: Tell | None = None
     curve: list[float] = field(default_factory=list)
     parties: list[Party] = field(default_factory=list)
 
@@ -75,9 +77,14 @@ class Fit:
         return Learned(running.steps_done)
 
     def _federated(self, federation: Federation) -> Learned:
-        federation.run(self._note)
+        federation.run(partial(self._after_round, federation))
         self.parties = [*federation.parties]
         return Learned(federation.steps_done, sent=federation.sent)
+
+    def _after_round(self, federation: Federation) -> None:
+        self._note()
+        if self.tell:
+            self.tell(f"round {federation.rounds_done}/{federation.settings.rounds}")
 
     def _resume(self, running: Training | WholeTraining) -> None:
         if self.checkpoint:
@@ -88,6 +95,8 @@ class Fit:
         wanted = [self._note] if self.victim.recipe.train.curve else []
         if self.checkpoint:
             wanted.append(partial(self.checkpoint.save_if_due, running, self.curve))
+        if self.tell:
+            wanted.append(partial(self._tell_epoch, self.tell, running))
         if not wanted:
             return None
 
@@ -96,6 +105,9 @@ class Fit:
                 action()
 
         return act
+
+    def _tell_epoch(self, tell: Tell, running: Training | WholeTraining) -> None:
+        tell(f"epoch {running.epochs_done}/{running.settings.epochs}")
 
     def _note(self) -> None:
         """Add the present utility to the curve; the training goes on as if nothing had been measured."""
