@@ -17,8 +17,8 @@ from splitleak.wire.envelope import Seal
 from splitleak.wire.line import FREE
 from splitleak.wire.message import FRAME, Message, Rejected, pack, unpack
 
-from .conftest import TOYS
-from .forks import Wire, wires
+from ..conftest import TOYS
+from ..forks import Wire, wires
 
 HEAD = '[matrix]\ndataset = ["./toy_signals.py"]\nmodel = ["ecg_cnn"]\n'
 

@@ -366,7 +366,7 @@ def test_records_that_a_model_does_not_take_are_bad_input(model: Model, shape: S
 
 
 def of_toys(model: Any, **axes: Any) -> dict[str, Any]:
-    toys = str(Path(__file__).parent / "toys" / "toy_images.py")
+    toys = str(Path(__file__).parents[1] / "toys" / "toy_images.py")
     return {"matrix": {"dataset": [toys], "model": [model]} | axes, "train": {"epochs": 1, "batch_size": 12}}
 
 

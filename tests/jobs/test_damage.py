@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of AXES, undisturbed."""
     here = tmp_path_factory.mktemp("whole")
     for toy in ("toy_signals.py", "toy_peek.py"):
-        shutil.copy(Path(__file__).parent / "toys" / toy, here)
+        shutil.copy(Path(__file__).parents[1] / "toys" / toy, here)
     (here / "m.toml").write_text(
         f'[matrix]\ndataset = ["./toy_signals.py"]\nmodel = ["ecg_cnn"]\n{AXES}\n'
         "[train]\nepochs = 1\n[evaluate]\ntargets = 20\n"

@@ -22,8 +22,8 @@ from splitleak.wire import line as lines
 from splitleak.wire import message as messages
 from splitleak.wire.papers import Authority
 
-from .conftest import TOYS
-from .forks import Fork, Wire, free_port, wires
+from ..conftest import TOYS
+from ..forks import Fork, Wire, free_port, wires
 
 BASE = {"cut": "[2]", "protocol": '["vanilla"]', "clients": "[1]", "defense": '["none"]', "train": "epochs = 2"}
 
@@ -292,7 +292,7 @@ def test_without_the_extra_the_commands_say_what_to_install(
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
 def test_the_lines_of_the_page_about_the_wire_work_as_they_stand(lab: Any) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "wire.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
     makes = [line for line in page.splitlines() if line.startswith("openssl ")]
     assert len(makes) == 3
     for line in [*makes, *(line.replace("server", "client") for line in makes[1:])]:

@@ -35,9 +35,9 @@ from splitleak.train.fit import Fit
 from splitleak.train.loop import Training, exchange, finish
 from splitleak.train.victim import Victim
 
-from .conftest import watched
+from ..conftest import watched
 
-TOYS = Path(__file__).parent / "toys"
+TOYS = Path(__file__).parents[1] / "toys"
 ONE = Clients()
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 Stage = Callable[..., Scene]

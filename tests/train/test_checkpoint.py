@@ -22,7 +22,7 @@ from splitleak.train.data import load_data
 from splitleak.train.facts import Learned
 from splitleak.train.fit import Fit
 
-from .conftest import TOYS, toy_matrix
+from ..conftest import TOYS, toy_matrix
 
 KEPT = {
     "a plain network": {"dataset": "toy_flat"},

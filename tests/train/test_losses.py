@@ -19,7 +19,7 @@ from splitleak.plan.settings import Train
 from splitleak.train import victim
 from splitleak.train.step import rate_factor
 
-TOYS = Path(__file__).parent / "toys"
+TOYS = Path(__file__).parents[1] / "toys"
 MASKS = ("own", "bce", "dice", "bce_dice")
 Run = Callable[..., list[dict[str, Any]]]
 

@@ -179,7 +179,7 @@ def test_attack_whose_process_dies_harms_nobody_else_and_is_retried(lab: Any) ->
 
 
 def blocks(language: str) -> list[str]:
-    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 

@@ -27,9 +27,9 @@ from splitleak.train.collapse import collapsed_at, constant_loss
 from splitleak.train.loop import Training, exchange, finish
 from splitleak.train.victim import Victim
 
-from .conftest import watched
+from ..conftest import watched
 
-TOYS = Path(__file__).parent / "toys"
+TOYS = Path(__file__).parents[1] / "toys"
 Stage = Callable[..., Scene]
 RANGE = (-5.0, 5.0)
 SETTINGS: dict[str, dict[str, Any]] = {

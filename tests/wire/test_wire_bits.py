@@ -21,8 +21,8 @@ from splitleak.train.data import load_data
 from splitleak.train.fit import training_of
 from splitleak.train.victim import fresh
 
-from .conftest import TOYS
-from .forks import Fork, Wire, same, wires
+from ..conftest import TOYS
+from ..forks import Fork, Wire, same, wires
 
 SLOW = """\
 import time

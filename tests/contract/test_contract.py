@@ -23,7 +23,7 @@ from splitleak.contract.plugin import Plugin
 from splitleak.datasets.reading.validation import validate
 from splitleak.plan import plugins
 
-from .conftest import TOYS
+from ..conftest import TOYS
 
 ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
 HERE = Path.cwd()

@@ -13,7 +13,7 @@ from splitleak.report.summary import WIDTH, summary
 from splitleak.report.table import COLUMNS
 from splitleak.report.text import fit_labels, short_number
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 TABLES = sorted(path for path in REFERENCE.glob("*.csv") if ",worst," in path.read_text().partition("\n")[0])
 
 

@@ -30,7 +30,7 @@ from splitleak.train.loopback import LoopbackGrid
 from splitleak.train.party import Party
 from splitleak.train.whole import WholeTraining
 
-from .conftest import TOYS, toy_matrix
+from ..conftest import TOYS, toy_matrix
 
 pytest.importorskip("flwr")
 Toy = Callable[..., Any]
@@ -507,5 +507,5 @@ def test_no_federated_defence_imports_flower_when_it_is_named() -> None:
         text = Path(
             plugins.find("defense", name, Path.cwd()).__module__.replace("splitleak.", "").replace(".", "/") + ".py"
         )
-        source = (Path(__file__).parents[1] / text).read_text()
+        source = (Path(__file__).parents[2] / text).read_text()
         assert not [line for line in source.splitlines() if line.startswith(("import flwr", "from flwr"))]

@@ -14,9 +14,10 @@ from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.facts import Learned, VictimFacts
+from splitleak.train.fit import Tell
 from splitleak.train.victim import Victim
 
-from .conftest import TOYS, toy_matrix
+from ..conftest import TOYS, toy_matrix
 
 CLASSES = {"name": "cxr_synthetic", "n": 60, "size": 32, "task": "classes"}
 NETWORKS = {
@@ -40,9 +41,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     cuts: list[int] = []
     train = making._train
 
-    def noted(made: Victim, checkpoint: Checkpoint, facts: VictimFacts) -> Learned:
+    def noted(made: Victim, checkpoint: Checkpoint, facts: VictimFacts, tell: Tell) -> Learned:
         cuts.append(facts.victim["cut"])
-        return train(made, checkpoint, facts)
+        return train(made, checkpoint, facts, tell)
 
     monkeypatch.setattr(making, "_train", noted)
     return cuts

@@ -15,7 +15,7 @@ from splitleak.train.augment import SHIFT, SIZE, mirrored, moved, varied
 from splitleak.train.data import check_variation, load_data
 from splitleak.train.fit import Fit
 
-from .conftest import TOYS, toy_matrix
+from ..conftest import TOYS, toy_matrix
 
 MASKS = {"dataset": "toy_images", "model": "toy_skips", "protocol": "u_shape"}
 
