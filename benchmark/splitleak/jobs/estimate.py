@@ -67,7 +67,9 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
     skipped = {f"skipped: attack '{cell.attack['name']}': {cell.skip}" for cell in matrix.cells if cell.skip}
     victims = len(one_each(legal, *VICTIM))
     lines = [*worker.store.warnings, *sorted(skipped)]
-    lines.append(f"{len(matrix.cells)} cells ({len(matrix.cells) - len(legal)} skipped) on {victims} victims")
+    cells, ones = len(matrix.cells), {1: ""}
+    skipped = f"({cells - len(legal)} skipped)"
+    lines.append(f"{cells} cell{ones.get(cells, 's')} {skipped} on {victims} victim{ones.get(victims, 's')}")
     if untried := sum(not trial.tried for trial in trials):
         lines.append(f"{untried} of {len(trials)} networks were built but not trained for a moment, to save time")
     found = estimate(legal, trials, folder, matrix.base)
