@@ -67,9 +67,9 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
     skipped = {f"skipped: attack '{cell.attack['name']}': {cell.skip}" for cell in matrix.cells if cell.skip}
     victims = len(one_each(legal, *VICTIM))
     lines = [*worker.store.warnings, *sorted(skipped)]
-    cells, ones = len(matrix.cells), {1: ""}
+    cells = len(matrix.cells)
     skipped = f"({cells - len(legal)} skipped)"
-    lines.append(f"{cells} cell{ones.get(cells, 's')} {skipped} on {victims} victim{ones.get(victims, 's')}")
+    lines.append(f"{_counted(cells, 'cell')} {skipped} on {_counted(victims, 'victim')}")
     if untried := sum(not trial.tried for trial in trials):
         lines.append(f"{untried} of {len(trials)} networks were built but not trained for a moment, to save time")
     found = estimate(legal, trials, folder, matrix.base)
@@ -131,3 +131,7 @@ def _length(attack: Spec, base: Path) -> float:
 
 def _number(minutes: float) -> str:
     return f"{minutes:.1f}" if minutes < 10 else f"{minutes:.0f}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
