@@ -68,8 +68,8 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
     victims = len(one_each(legal, *VICTIM))
     lines = [*worker.store.warnings, *sorted(skipped)]
     cells = len(matrix.cells)
-    skipped = f"({cells - len(legal)} skipped)"
-    lines.append(f"{_counted(cells, 'cell')} {skipped} on {_counted(victims, 'victim')}")
+    left_out = f"({cells - len(legal)} skipped)"
+    lines.append(f"{_counted(cells, 'cell')} {left_out} on {_counted(victims, 'victim')}")
     if untried := sum(not trial.tried for trial in trials):
         lines.append(f"{untried} of {len(trials)} networks were built but not trained for a moment, to save time")
     found = estimate(legal, trials, folder, matrix.base)
