@@ -108,9 +108,9 @@ def fetch(
 
 
 Cert = Annotated[Path, typer.Option(help="This end's certificate (PEM).")]
-Key = Annotated[Path, typer.Option(help="The key to it (PEM).")]
-CA = Annotated[Path, typer.Option(help="The authority that signed everybody's (PEM).")]
-Out = Annotated[Path | None, typer.Option(help="Folder of its record and weights, in wire/ [runs/NAME].")]
+Key = Annotated[Path, typer.Option(help="The private key of the certificate (PEM).")]
+CA = Annotated[Path, typer.Option(help="The authority that signed the certificates of all ends (PEM).")]
+Out = Annotated[Path | None, typer.Option(help="Folder of results; this end writes to wire/ in it [runs/NAME].")]
 Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for another end, or for its next message.")]
 Only = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")]
 
@@ -121,56 +121,70 @@ def serve(
     cert: Cert,
     key: Key,
     ca: CA,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0: any free one.")] = "127.0.0.1:50051",
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Address of the server; port 0: any free port.")
+    ] = "127.0.0.1:50051",
     out: Out = None,
     wait: Wait = 120,
-    lost: Annotated[str, typer.Option(metavar="wait|leave", help="A client is lost: wait for it, or go on.")] = "wait",
+    lost: Annotated[
+        str, typer.Option(metavar="wait|leave", help="If a client is lost: wait for it, or leave it behind.")
+    ] = "wait",
     only: Only = None,
 ) -> None:
-    """Hold the top of a split network and train it with the clients that join, over mutual TLS."""
+    """Train the top of a split network with the clients that connect, over mutual TLS."""
     from splitleak import wire
 
-    wire.need()
-    from splitleak.wire.agree import one_victim
+    wire.require_packages()
+    from splitleak.wire.certificates import Certificates
+    from splitleak.wire.end import EndSettings
     from splitleak.wire.serve import serve as serving
-    from splitleak.wire.tls import Papers
+    from splitleak.wire.single_victim import single_victim
 
     if lost not in ("wait", "leave"):
         raise BadInput(f"--lost must be wait or leave, not '{lost}'")
-    folder, papers = out or Path("runs") / Path(matrix).stem, Papers(cert, key, ca)
-    case = one_victim(matrix, only or ())
-    wire.one_thread()
-    typer.echo(f"record: {serving(case, listen, papers, folder, wait, lost == 'leave', tell)}")
+    settings = EndSettings(Certificates(cert, key, ca), out or Path("runs") / Path(matrix).stem, wait, tell)
+    case = single_victim(matrix, only or ())
+    wire.use_one_thread()
+    typer.echo(f"record: {serving(case, listen, settings, leave_lost=lost == 'leave')}")
 
 
 @app.command()
 def join(
     matrix: MatrixName,
-    client: Annotated[int, typer.Option(min=0, help="Which of the clients, from 0.")],
+    client: Annotated[int, typer.Option(min=0, help="Number of this client, from 0.")],
     server: Annotated[str, typer.Option(metavar="HOST:PORT")],
     cert: Cert,
     key: Key,
     ca: CA,
-    seal: Annotated[Path | None, typer.Option(help="32 random bytes, the clients' own: several need it.")] = None,
-    own_records: Annotated[bool, typer.Option("--own-records", help="All records here are this client's.")] = False,
+    seal: Annotated[
+        Path | None, typer.Option(help="32 random bytes that several clients share, not the server.")
+    ] = None,
+    own_records: Annotated[
+        bool, typer.Option("--own-records", help="All records of the dataset on this machine are this client's.")
+    ] = False,
     out: Out = None,
     wait: Wait = 120,
     only: Only = None,
 ) -> None:
-    """Hold records, labels (in a u-shape), bottom and head, and train them with a server elsewhere."""
+    """Train the bottom and head of one client on its records, with a server on this or another machine."""
     from splitleak import wire
 
-    wire.need()
-    from splitleak.wire import agree, envelope, own, tls
-    from splitleak.wire.join import Client
+    wire.require_packages()
+    from splitleak.wire.address import parse_address
+    from splitleak.wire.certificates import Certificates
+    from splitleak.wire.client import Client
+    from splitleak.wire.client_data import client_data
+    from splitleak.wire.end import EndSettings
+    from splitleak.wire.join import join as joining
+    from splitleak.wire.sealing import Seal
+    from splitleak.wire.single_victim import single_victim
 
-    folder, papers = out or Path("runs") / Path(matrix).stem, tls.Papers(cert, key, ca)
-    (host, port), sealer = tls.address(server, "--server"), envelope.Seal(seal) if seal else None
-    case = agree.one_victim(matrix, only or ())
-    wire.one_thread()
-    data = own.own_data(case, client, own_records)
-    made = Client(case, client, data, folder, wait, sealer, tell)
-    typer.echo(f"record: {made.join(host, port, papers)}")
+    settings = EndSettings(Certificates(cert, key, ca), out or Path("runs") / Path(matrix).stem, wait, tell)
+    (host, port), sealer = parse_address(server, "--server"), Seal(seal) if seal else None
+    case = single_victim(matrix, only or ())
+    wire.use_one_thread()
+    made = Client(case, client, client_data(case, client, own_records), settings, sealer)
+    typer.echo(f"record: {joining(made, host, port)}")
 
 
 @app.callback(invoke_without_command=True)
