@@ -202,18 +202,19 @@ def serve(
     """
     from splitleak import wire
 
-    wire.need()
+    wire.require_packages()
     from splitleak.contract import BadInput
-    from splitleak.wire.agree import one_victim
+    from splitleak.wire.certificates import Certificates
+    from splitleak.wire.end import EndSettings
     from splitleak.wire.serve import serve as serving
-    from splitleak.wire.tls import Papers
+    from splitleak.wire.single_victim import single_victim
 
     if lost not in ("wait", "leave"):
         raise BadInput(f"--lost must be wait or leave, not '{lost}'")
-    folder, papers = out or Path("runs") / Path(matrix).stem, Papers(cert, key, ca)
-    case = one_victim(matrix, only or ())
-    wire.one_thread()
-    typer.echo(f"record: {serving(case, listen, papers, folder, wait, lost == 'leave', tell)}")
+    settings = EndSettings(Certificates(cert, key, ca), out or Path("runs") / Path(matrix).stem, wait, tell)
+    case = single_victim(matrix, only or ())
+    wire.use_one_thread()
+    typer.echo(f"record: {serving(case, listen, settings, leave_lost=lost == 'leave')}")
 
 
 @app.command(cls=PlainHelp)
@@ -242,17 +243,22 @@ def join(
     """
     from splitleak import wire
 
-    wire.need()
-    from splitleak.wire import agree, envelope, own, tls
-    from splitleak.wire.join import Client
+    wire.require_packages()
+    from splitleak.wire.address import parse_address
+    from splitleak.wire.certificates import Certificates
+    from splitleak.wire.client import Client
+    from splitleak.wire.client_data import client_data
+    from splitleak.wire.end import EndSettings
+    from splitleak.wire.join import join as joining
+    from splitleak.wire.sealing import Seal
+    from splitleak.wire.single_victim import single_victim
 
-    folder, papers = out or Path("runs") / Path(matrix).stem, tls.Papers(cert, key, ca)
-    (host, port), sealer = tls.address(server, "--server"), envelope.Seal(seal) if seal else None
-    case = agree.one_victim(matrix, only or ())
-    wire.one_thread()
-    data = own.own_data(case, client, own_records)
-    made = Client(case, client, data, folder, wait, sealer, tell)
-    typer.echo(f"record: {made.join(host, port, papers)}")
+    settings = EndSettings(Certificates(cert, key, ca), out or Path("runs") / Path(matrix).stem, wait, tell)
+    (host, port), sealer = parse_address(server, "--server"), Seal(seal) if seal else None
+    case = single_victim(matrix, only or ())
+    wire.use_one_thread()
+    made = Client(case, client, client_data(case, client, own_records), settings, sealer)
+    typer.echo(f"record: {joining(made, host, port)}")
 
 
 @app.callback(invoke_without_command=True)

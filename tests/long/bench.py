@@ -124,9 +124,9 @@ def measured(folder: Path) -> Iterator[Item]:
 
 def wire(folder: Path) -> Item:
     """The split loop across two processes over gRPC and TLS against the same in one; the best of three each."""
-    from splitleak.wire.speed import rates
+    from splitleak.wire.throughput import steps_per_second
 
-    found = [rates(folder / f"wire{i}") for i in range(3)]
+    found = [steps_per_second(folder / f"wire{i}") for i in range(3)]
     across, alone = (max(side) for side in zip(*found, strict=True))
     detail = f"{across:.0f} against {alone:.0f} steps/s, ecg_cnn, batch 32, loopback"
     return Item("steps across two processes over in one", across / alone, "x", ">= 0.60", across >= 0.6 * alone, detail)

@@ -1,4 +1,7 @@
-"""Split training across processes and machines: `serve` holds the top, each `join` its records, its bottom and head."""
+"""Split training across processes and machines.
+
+`serve` holds the top and trains it; each `join` holds the records, the bottom and the head of one client.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,21 @@ from importlib.util import find_spec
 from splitleak.contract.errors import BadInput
 
 
-def need() -> None:
-    """BadInput where the packages of the extra are missing; nothing else in splitleak needs them."""
+def require_packages() -> None:
+    """Raise BadInput if a package of the extra is missing; nothing else in splitleak needs these packages."""
     missing = [name for name in ("grpc", "cryptography") if find_spec(name) is None]
     if missing:
         raise BadInput(f"serve and join need {' and '.join(missing)}: pip install 'splitleak[wire]'")
 
 
-def one_thread() -> None:
-    """As a worker of `run`: the bits hang on it."""
+def use_one_thread() -> None:
+    """Compute with one thread, like a worker of `run`: the order of sums, and so the bits, depend on it."""
     import torch
 
     torch.set_num_threads(1)
 
 
-def settle() -> None:
-    """Before the first step: what lives until the end is looked through no more for garbage between two messages."""
+def freeze_garbage_collector() -> None:
+    """Exempt all present objects from garbage collection, which would cost time between two messages."""
     gc.collect()
     gc.freeze()

@@ -1,14 +1,32 @@
-"""A message: tensors as they lie in memory and a few plain words about them. Nothing that is read is executed.
+"""A message: tensors as they lie in memory and a few plain values. Nothing that is received is executed.
 
 On the wire it is one safetensors file: a JSON header with kind and facts, then the raw bytes of the tensors.
+
+    kind               sender  content
+    hello              client  version, victim, form and number of its records, saved epochs
+    start              server  the epoch to start from, the run, the number of records of each client
+    batch              client  smashed batch, its place (epoch, index), and under `vanilla` the labels
+    features           server  under `u_shape`: output of the top
+    gradient_features  client  under `u_shape`: gradient of the features
+    gradient           server  gradient of the smashed batch
+    turn               server  clients in turn: this client may train; encrypted weights of the client before
+    weights            both    several clients: encrypted weights of a client; the server relays them
+    detected           client  its defence has detected a hijack
+    evaluate           server  training has ended
+    query              client  smashed test records
+    prediction         server  output of the top for a query
+    evaluated          client  it has measured its utility and written its record
+    done               server  all ends have finished
+    restart            server  a client was lost: connect again and go back to the last common epoch
+    error              both    the sender gives up, and why
+    heartbeat          server  the server is still there
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,8 +37,8 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 from torch import Tensor
 
-from splitleak.contract import Shape, Task
-from splitleak.contract.errors import BadInput
+from splitleak.contract import Shape
+from splitleak.wire.invalid_message import InvalidMessage
 
 FRAME = 5  # bytes that gRPC puts before each message: a flag and its length
 LARGEST = 2**30  # bytes of one message
@@ -30,21 +48,10 @@ DTYPES = {
 }  # fmt: skip
 
 
-class Rejected(BadInput):
-    """A message that cannot be what it claims to be."""
-
-
-@contextmanager
-def told_by(who: str) -> Iterator[None]:
-    """A Rejected from inside names its sender."""
-    try:
-        yield
-    except Rejected as error:
-        raise Rejected(f"{who}: {error}") from None
-
-
 @dataclass(frozen=True)
 class Message:
+    """What one end sends to the other."""
+
     kind: str
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
@@ -52,38 +59,40 @@ class Message:
 
 def pack(kind: str, tensors: Mapping[str, Tensor] | None = None, /, **facts: Any) -> bytes:
     """A message as bytes; facts are plain values."""
-    flat = {name: t.detach().cpu().contiguous().numpy() for name, t in (tensors or {}).items()}
-    forms = tuple((name, t.dtype.str, t.shape) for name, t in flat.items())
-    head, order = _head(kind, json.dumps(facts), forms)
-    return b"".join([head, *(flat[name].tobytes() for name in order)])
+    arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in (tensors or {}).items()}
+    forms = tuple((name, array.dtype.str, array.shape) for name, array in arrays.items())
+    header, order = _packed_header(kind, json.dumps(facts), forms)
+    return b"".join([header, *(arrays[name].tobytes() for name in order)])
 
 
 @lru_cache(64)
-def _head(kind: str, facts: str, forms: tuple[tuple[str, str, Shape], ...]) -> tuple[bytes, list[str]]:
-    """A header as safetensors writes it, and in which order the tensors then lie: the same for thousands of batches."""
-    head = _header(save({name: np.zeros(shape, dtype) for name, dtype, shape in forms}, {"kind": kind, "facts": facts}))
-    said = json.loads(head[8:])
-    return head, sorted((name for name, _, _ in forms), key=lambda name: said[name]["data_offsets"])
+def _packed_header(kind: str, facts: str, forms: tuple[tuple[str, str, Shape], ...]) -> tuple[bytes, list[str]]:
+    """The header as safetensors writes it, and the order of the tensors after it; cached: batches share a header."""
+    empty = {name: np.zeros(shape, dtype) for name, dtype, shape in forms}
+    header = _header_of(save(empty, {"kind": kind, "facts": facts}))
+    content = json.loads(header[8:])
+    return header, sorted((name for name, _, _ in forms), key=lambda name: content[name]["data_offsets"])
 
 
-def _header(raw: bytes) -> bytes:
+def _header_of(raw: bytes) -> bytes:
+    """The eight bytes of the header's length, and the header."""
     return raw[: 8 + int.from_bytes(raw[:8], "little")]
 
 
 def unpack(raw: bytes) -> Message:
-    """The message in these bytes, its tensors in memory of their own; Rejected if there is none."""
-    head = _header(raw)
+    """The message in these bytes, its tensors in memory of their own; InvalidMessage if there is none."""
+    header = _header_of(raw)
     try:
-        layout = _layouts.get((head, len(raw))) or _layout(raw, head)
+        layout = _layouts.get((header, len(raw))) or _read_layout(raw, header)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise Rejected(f"{len(raw)} bytes that are no message ({type(error).__name__})") from None
-    tensors = {name: _tensor(raw, *where) for name, where in layout.tensors.items()}
+        raise InvalidMessage(f"sent {len(raw)} bytes that are not a message ({type(error).__name__})") from None
+    tensors = {name: _tensor(raw, *place) for name, place in layout.tensors.items()}
     return Message(layout.kind, tensors, dict(layout.facts))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a header says: where each tensor begins, its dtype and shape."""
+    """The content of a header: where each tensor begins, its dtype and its shape."""
 
     kind: str
     facts: dict[str, Any]
@@ -93,48 +102,21 @@ class Layout:
 _layouts: dict[tuple[bytes, int], Layout] = {}  # by header and length of the whole message
 
 
-def _layout(raw: bytes, head: bytes) -> Layout:
-    """Read and checked by safetensors (offsets, sizes, overlaps); remembered: thousands of messages share a header."""
+def _read_layout(raw: bytes, header: bytes) -> Layout:
+    """Let safetensors check offsets, sizes and overlaps; cached, because thousands of messages share a header."""
     parts = deserialize(raw)  # type: ignore[no-untyped-call]
-    said = json.loads(head[8:])
-    kind, facts = said["__metadata__"]["kind"], json.loads(said["__metadata__"]["facts"])
+    content = json.loads(header[8:])
+    kind, facts = content["__metadata__"]["kind"], json.loads(content["__metadata__"]["facts"])
     if not isinstance(facts, dict):
         raise TypeError
-    begins = {name: len(head) + said[name]["data_offsets"][0] for name, _ in parts}
+    begins = {name: len(header) + content[name]["data_offsets"][0] for name, _ in parts}
     tensors = {name: (begins[name], DTYPES[part["dtype"]], part["shape"]) for name, part in parts}
     if len(_layouts) >= 64:
         _layouts.clear()
-    _layouts[head, len(raw)] = layout = Layout(kind, facts, tensors)
+    _layouts[header, len(raw)] = layout = Layout(kind, facts, tensors)
     return layout
 
 
 def _tensor(raw: bytes, begin: int, dtype: str, shape: list[int]) -> Tensor:
-    """Copied once, into memory that is aligned as torch's own: else a product might be summed in another order."""
+    """A copy in memory that is aligned as torch's own; otherwise a product might be summed in another order."""
     return torch.tensor(np.frombuffer(raw, dtype, math.prod(shape), begin).reshape(shape))
-
-
-def take(message: Message, name: str, shape: Shape, dtype: torch.dtype | None = None) -> Tensor:
-    """A tensor (B, *shape) of this message, of numbers that are finite; Rejected says what is wrong with it."""
-    t = message.tensors.get(name)
-    if t is None:
-        raise Rejected(f"message '{message.kind}' has no '{name}'")
-    if t.dim() != len(shape) + 1 or tuple(t.shape[1:]) != tuple(shape) or not len(t):
-        wanted = ", ".join(["B", *map(str, shape)])
-        raise Rejected(f"'{name}' has shape {tuple(t.shape)}, it should have ({wanted})")
-    if dtype is not None and t.dtype != dtype:
-        raise Rejected(f"'{name}' holds {t.dtype}, it should hold {dtype}")
-    if t.is_floating_point() and not math.isfinite(t.sum()) and not t.isfinite().all():  # the sum: a tenth of the time
-        raise Rejected(f"'{name}' holds {'NaN' if t.isnan().any() else 'infinite values'}")
-    return t
-
-
-def labels(message: Message, task: Task, out_shape: Shape, batch: int) -> Tensor:
-    """The labels of a batch: classes (B,) or their probabilities (B, K); masks and values as the prediction."""
-    t = message.tensors.get("labels")
-    hard = task.kind == "classes" and (t is None or t.dim() == 1)
-    t = take(message, "labels", () if hard else out_shape)
-    if len(t) != batch:
-        raise Rejected(f"{len(t)} labels for {batch} records")
-    if hard and (t.dtype != torch.int64 or int(t.min()) < 0 or int(t.max()) >= task.size):
-        raise Rejected(f"'labels' must be classes from 0 to {task.size - 1}")
-    return t
