@@ -8,11 +8,11 @@ from __future__ import annotations
 import gc
 from importlib.util import find_spec
 
-from splitleak.contract.errors import BadInput
-
 
 def require_packages() -> None:
     """Raise BadInput if a package of the extra is missing; nothing else in splitleak needs these packages."""
+    from splitleak.contract.errors import BadInput  # imports torch, which `--help` can do without
+
     missing = [name for name in ("grpc", "cryptography") if find_spec(name) is None]
     if missing:
         raise BadInput(f"serve and join need {' and '.join(missing)}: pip install 'splitleak[wire]'")
