@@ -1,4 +1,4 @@
-"""Both ends of a wire as processes of their own, forked from the test: what it has loaded they need not load."""
+"""Server and clients as processes forked from the test, so that they need not load the packages again."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from torch import Tensor
 
 from splitleak import cli
 from splitleak.plan import plugins
-from splitleak.wire import join, serve  # noqa: F401 loaded before the fork, once for all
-from splitleak.wire.papers import Authority
+from splitleak.wire import join, serve  # noqa: F401 loaded once, before the forks
+from splitleak.wire.authority import Authority
 
 Before = Callable[[], None]
 
 
 class Fork:
-    """The command line in a process of its own; `before` runs in it first, and may bend what is then run."""
+    """The command line in a process of its own; `before` runs in it first, for example to patch a function."""
 
     def __init__(self, folder: Path, args: list[str], before: Before | None = None) -> None:
-        self.said, self.status = folder / f"{time.monotonic_ns()}.said", None
+        self.output, self.status = folder / f"{time.monotonic_ns()}.output", None
         self.pid = os.fork()
         if not self.pid:
             self._run(folder, args, before)
@@ -38,10 +38,10 @@ class Fork:
         code = 70
         try:
             os.setsid()
-            os.closerange(3, 1024)  # a test that is killed must not leave its pipes open here
+            os.closerange(3, 1024)  # the process must not hold the pipes of a test that is killed
             os.chdir(folder)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            out = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            out = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1)
             os.dup2(out, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
@@ -60,14 +60,14 @@ class Fork:
 
     @property
     def text(self) -> str:
-        return self.said.read_text() if self.said.exists() else ""
+        return self.output.read_text() if self.output.exists() else ""
 
     @property
     def lines(self) -> list[str]:
         return self.text.splitlines()
 
     def end(self, within: float = 90) -> int:
-        """Its exit status; negative: the signal that killed it."""
+        """Wait for the exit status; negative: the signal that killed it."""
         until = time.monotonic() + within
         while self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -80,9 +80,9 @@ class Fork:
                 time.sleep(0.01)
         return self.status
 
-    def kill(self, how: int = signal.SIGKILL) -> None:
+    def kill(self, sent: int = signal.SIGKILL) -> None:
         if self.status is None:
-            os.kill(self.pid, how)
+            os.kill(self.pid, sent)
 
     def until(self, ready: Callable[[], Any], within: float = 60) -> None:
         end = time.monotonic() + within
@@ -92,8 +92,8 @@ class Fork:
 
 
 @lru_cache
-def warm() -> None:
-    """What is loaded late: here once, not in every fork."""
+def load_packages() -> None:
+    """Load once, before the first fork, what a command would load late."""
     for kind in plugins.FOLDERS:
         plugins.names(kind)
     weight = torch.zeros(2, requires_grad=True)
@@ -102,13 +102,13 @@ def warm() -> None:
 
 
 class Wire:
-    """A folder with a matrix, certificates and a port, and the processes that the test has started there."""
+    """A folder with a matrix, certificates and a port, and the processes that the test has started in it."""
 
     def __init__(self, folder: Path) -> None:
-        warm()
+        load_packages()
         self.folder, self.port, self.started = folder, free_port(), list[Fork]()
-        self.authority = Authority(folder / "papers")
-        self.own = {name: self.authority.sign(name) for name in ("server", "client")}
+        self.authority = Authority(folder / "certificates")
+        self.certificates = {name: self.authority.sign(name) for name in ("server", "client")}
         (folder / "seal").write_bytes(os.urandom(32))
 
     @property
@@ -116,16 +116,27 @@ class Wire:
         return f"127.0.0.1:{self.port}"
 
     def serve(self, *more: str, before: Before | None = None, out: str = "s", matrix: str = "m.toml") -> Fork:
-        given = ["serve", matrix, "--listen", self.address, "--out", out, *self.own["server"], "--wait", "20", *more]
-        return self._start(given, before)
+        args = [
+            "serve",
+            matrix,
+            "--listen",
+            self.address,
+            "--out",
+            out,
+            *self.certificates["server"],
+            "--wait",
+            "20",
+            *more,
+        ]
+        return self.start(args, before)
 
     def join(
         self, number: int = 0, *more: str, before: Before | None = None, out: str = "c", matrix: str = "m.toml"
     ) -> Fork:
-        given = ["join", matrix, "--client", str(number), "--server", self.address, "--out", out]
-        return self._start([*given, *self.own["client"], "--seal", "seal", "--wait", "20", *more], before)
+        args = ["join", matrix, "--client", str(number), "--server", self.address, "--out", out]
+        return self.start([*args, *self.certificates["client"], "--seal", "seal", "--wait", "20", *more], before)
 
-    def _start(self, args: list[str], before: Before | None) -> Fork:
+    def start(self, args: list[str], before: Before | None) -> Fork:
         self.started.append(Fork(self.folder, args, before))
         return self.started[-1]
 
@@ -138,8 +149,8 @@ class Wire:
         (path,) = (self.folder / out / "wire/victims").glob(f"*.{who}.safetensors")
         return load_file(path)
 
-    def kept(self, who: str, out: str) -> set[int]:
-        """The epochs after which this end has kept its part."""
+    def saved(self, who: str, out: str) -> set[int]:
+        """The epochs that this end has saved."""
         files = (self.folder / out / "wire/victims").glob(f"*.{who}.epoch*.safetensors")
         return {int(path.name.partition("epoch")[2].partition(".")[0]) for path in files}
 
@@ -151,17 +162,19 @@ class Wire:
 
 
 def free_port() -> int:
+    """A port that no process uses at the moment."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])
 
 
-def same(mine: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
-    """Not a bit differs."""
-    return mine.keys() == theirs.keys() and all(torch.equal(t, theirs[name]) for name, t in mine.items())
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether the same names have the same bits."""
+    return one.keys() == other.keys() and all(torch.equal(t, other[name]) for name, t in one.items())
 
 
-def wires(folder: Path) -> Iterator[Wire]:
+def wire_in(folder: Path) -> Iterator[Wire]:
+    """For a fixture: its processes end with the test."""
     wire = Wire(folder)
     yield wire
     wire.stop()

@@ -111,6 +111,12 @@ Cert = Annotated[Path, typer.Option(help="This end's certificate (PEM).")]
 Key = Annotated[Path, typer.Option(help="The private key of the certificate (PEM).")]
 CA = Annotated[Path, typer.Option(help="The authority that signed the certificates of all ends (PEM).")]
 Out = Annotated[Path | None, typer.Option(help="Folder of results; this end writes to wire/ in it [runs/NAME].")]
+Listen = Annotated[str, typer.Option(metavar="HOST:PORT", help="Address of the server; port 0: any free port.")]
+LostOption = Annotated[str, typer.Option(metavar="wait|leave", help="A lost client: wait for it, or leave it behind.")]
+ClientNumber = Annotated[int, typer.Option(min=0, help="Number of this client, from 0.")]
+ServerAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Address of the server.")]
+SealFile = Annotated[Path | None, typer.Option(help="Key of the clients: 32 random bytes; the server has no copy.")]
+OwnRecords = Annotated[bool, typer.Option("--own-records", help="Use all records of the dataset on this machine.")]
 Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for another end, or for its next message.")]
 Only = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Keep only these cells.")]
 
@@ -121,14 +127,10 @@ def serve(
     cert: Cert,
     key: Key,
     ca: CA,
-    listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Address of the server; port 0: any free port.")
-    ] = "127.0.0.1:50051",
+    listen: Listen = "127.0.0.1:50051",
     out: Out = None,
     wait: Wait = 120,
-    lost: Annotated[
-        str, typer.Option(metavar="wait|leave", help="If a client is lost: wait for it, or leave it behind.")
-    ] = "wait",
+    lost: LostOption = "wait",
     only: Only = None,
 ) -> None:
     """Train the top of a split network with the clients that connect, over mutual TLS."""
@@ -151,17 +153,13 @@ def serve(
 @app.command()
 def join(
     matrix: MatrixName,
-    client: Annotated[int, typer.Option(min=0, help="Number of this client, from 0.")],
-    server: Annotated[str, typer.Option(metavar="HOST:PORT")],
+    client: ClientNumber,
+    server: ServerAddress,
     cert: Cert,
     key: Key,
     ca: CA,
-    seal: Annotated[
-        Path | None, typer.Option(help="32 random bytes that several clients share, not the server.")
-    ] = None,
-    own_records: Annotated[
-        bool, typer.Option("--own-records", help="All records of the dataset on this machine are this client's.")
-    ] = False,
+    seal: SealFile = None,
+    own_records: OwnRecords = False,
     out: Out = None,
     wait: Wait = 120,
     only: Only = None,
