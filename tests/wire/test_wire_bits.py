@@ -34,12 +34,35 @@ from dataclasses import dataclass
 import torch
 from splitleak.contract import Defense
 
-
 @dataclass(frozen=True)
 class Slow(Defense):
     def smash(self, z):  # noise, and slow enough to be killed in time
         time.sleep(0.04)
         return z + 0.1 * torch.randn_like(z)
+"""
+
+COUNTER = """\
+from dataclasses import dataclass
+from splitleak.contract import Defense, Detected, Hooks
+
+@dataclass(frozen=True)
+class Counter(Defense):
+    def begin(self, split, seed):
+        return Live()
+
+class Live(Hooks):
+    batches = 0
+
+    def inspect(self, g, y):
+        self.batches += 1
+        if self.batches == 20:
+            raise Detected("the twentieth batch")
+
+    def state(self):
+        return {"batches": self.batches}
+
+    def load_state(self, state):
+        self.batches = state["batches"]
 """
 
 
@@ -48,6 +71,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     for toy in ("toy_signals.py", "toy_images.py", "toy_skips.py", "toy_alarm.py"):
         shutil.copy(TOYS / toy, tmp_path)
     (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "counter.py").write_text(COUNTER)
     yield from wire_in(tmp_path)
 
 
@@ -189,11 +213,16 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(wire: Wire, victim:
 
 
 @pytest.mark.parametrize(
-    "defense",
-    ['{ name = "proxy_adversary", width = 4 }', '{ name = "scrutinizer", warmup = 5 }'],
-    ids=["proxy", "detector"],
+    ("defense", "detected_at"),
+    [
+        ('{ name = "proxy_adversary", width = 4 }', None),
+        ('"./counter.py"', 19),  # in the fourth epoch
+    ],
+    ids=["optimiser of a proxy", "count of a detector"],
 )
-def test_a_killed_client_resumes_with_the_state_of_its_defence(wire: Wire, defense: str) -> None:
+def test_a_killed_client_resumes_with_the_state_of_its_defence(
+    wire: Wire, defense: str, detected_at: int | None
+) -> None:
     write(wire, defense=defense, train="epochs = 5")
     forks = [wire.serve(), wire.join(before=slow_client)]
     forks[0].until(lambda: 2 in wire.saved("client0", "c"))
@@ -203,8 +232,8 @@ def test_a_killed_client_resumes_with_the_state_of_its_defence(wire: Wire, defen
     assert [fork.end() for fork in forks] == [0, 0], forks[1].text
     assert "training from epoch 0" not in forks[1].text
     reference = InProcess(wire)
-    detected = reference.running.detected_at
-    assert wire.record("client0", "c")["detected_at"] == (None if detected < 0 else detected)
+    assert wire.record("client0", "c")["detected_at"] == detected_at
+    assert reference.running.detected_at == (-1 if detected_at is None else detected_at)
     own = {n: t for n, t in reference.made.tensors().items() if not n.startswith("split.top.")}
     assert same(wire.weights("client0", "c"), own)
 
@@ -214,7 +243,7 @@ def slow_client() -> None:
     send = ClientEnd.send
 
     def slow(self: ClientEnd, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.04)
+        time.sleep(0.1)
         return send(self, x, y)
 
     ClientEnd.send = slow  # type: ignore[method-assign]

@@ -86,10 +86,8 @@ def test_another_version_and_another_source_are_refused(wire: Wire) -> None:
         sources = provenance.sources
         provenance.sources = lambda *given: sources(*given) | {"code": "another"}
 
-    ours = splitleak.__version__
-    assert error_of(wire.join(before=older)).endswith(
-        f"splitleak 0.0.1, the server has {ours}; install the same version"
-    )
+    ours, advice = splitleak.__version__, "install the same version"
+    assert error_of(wire.join(before=older)).endswith(f"splitleak 0.0.1, the server has {ours}; {advice}")
     assert error_of(wire.join(before=changed)) == "splitleak: client 0: the source of 'code' differs from the server's"
     assert [fork.end() for fork in (wire.join(), server)] == [0, 0]
 
