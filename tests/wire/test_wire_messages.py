@@ -14,6 +14,7 @@ import torch
 from splitleak.plan import matrix, plugins
 from splitleak.wire import connection as connections
 from splitleak.wire.connection import UNCOUNTED
+from splitleak.wire.end_store import EndStore
 from splitleak.wire.invalid_message import InvalidMessage
 from splitleak.wire.message import FRAME, Message, pack, unpack
 from splitleak.wire.sealing import Seal
@@ -175,3 +176,15 @@ def test_a_cached_header_is_not_used_for_a_message_of_another_length() -> None:
             unpack(bad)
     other = pack("batch", {"a": torch.zeros(3, 2)})
     assert torch.equal(unpack(other).tensors["a"], torch.zeros(3, 2))
+
+
+def test_an_epoch_file_of_another_format_or_other_code_is_ignored(tmp_path: Path) -> None:
+    store = EndStore(tmp_path, "key.server", {"code": "a"})
+    facts = {"run": "r", "epoch": 1}
+    store.save_epoch(1, {"w": torch.ones(2)}, facts)
+    assert store.saved_epochs() == {1: "r"}
+    assert EndStore(tmp_path, "key.server", {"code": "b"}).saved_epochs() == {}
+    earlier = {"made_by": {"code": "a"}} | facts  # version 0.1.0 wrote no format
+    store.store.write_victim("key.server.epoch1", {"w": torch.ones(2)}, earlier)
+    assert store.saved_epochs() == {}
+    assert store.last_facts() is None

@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from splitleak.contract import Hooks
 from splitleak.contract.errors import BadInput, Diverged
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.snapshot import random_state, set_random_state
+from splitleak.train.checkpoint import is_resumable
 from splitleak.wire.certificates import Certificates
 from splitleak.wire.end_store import EndStore
 from splitleak.wire.progress import Progress
@@ -30,6 +32,8 @@ class EndSettings:
 
 class Part(Protocol):
     """The part of a victim that one end trains."""
+
+    live: Hooks
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that training changes except random states: tensors, and the defence's plain values."""
@@ -69,7 +73,9 @@ class End:
         self.progress.rewind(run, epoch, facts)
 
     def save_epoch(self, part: Part) -> None:
-        """Save all that `resume` needs after the epoch that has just ended."""
+        """Save all that `resume` needs after the epoch that has just ended, if the defence says its state."""
+        if not is_resumable(part.live):
+            return
         tensors, live = part.state()
         random_tensors, random_facts = random_state()
         facts = random_facts | self.progress.facts() | {"defense": live}
