@@ -1,4 +1,4 @@
-"""Warnings on a row: what each one means, and when it is raised. What to do about it stands in the README."""
+"""Warnings on a row: what each one means, and when it is raised. docs/reading.md says what to do about it."""
 
 from __future__ import annotations
 
