@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from splitleak import __version__
-from splitleak.options import MatrixName, Only, PlainHelp, tell
+from splitleak.options import MatrixName, Only, PlainHelp, tell, with_options
 from splitleak.wire import commands
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def fetch(
         typer.echo(line)
 
 
-for command in (commands.serve, commands.join):
-    app.command(cls=PlainHelp)(command)
+app.command(cls=PlainHelp)(with_options(commands.serve, commands.ServeOptions))
+app.command(cls=PlainHelp)(with_options(commands.join, commands.JoinOptions))
 
 
 @app.callback(invoke_without_command=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -30,3 +32,18 @@ Only = Annotated[
 
 def tell(line: str) -> None:
     typer.echo(f"splitleak: {line}", err=True)
+
+
+def with_options(function: Callable[[Any], None], options: type[Any]) -> Callable[..., None]:
+    """A command for typer whose options are the fields of a dataclass; `function` takes an object of it."""
+
+    def command(**given: Any) -> None:
+        function(options(**given))
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    fields = inspect.signature(options).parameters.values()
+    hints = get_type_hints(options, include_extras=True)
+    named = [field.replace(annotation=hints[field.name]) for field in fields]
+    command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    command.__annotations__ = {field.name: field.annotation for field in named}
+    return command

@@ -1,7 +1,8 @@
-"""The commands `serve` and `join`."""
+"""The commands `serve` and `join`. Their options are the fields of a dataclass."""
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,28 +11,47 @@ import typer
 from splitleak import wire
 from splitleak.options import MatrixName, Only, tell
 
-Cert = Annotated[Path, typer.Option(help="Certificate of this machine (PEM file).")]
-Key = Annotated[Path, typer.Option(help="Private key of that certificate (PEM file).")]
-CA = Annotated[Path, typer.Option(help="Certificate of the authority that signed all certificates (PEM file).")]
-Out = Annotated[Path | None, typer.Option(help="Results folder; record and weights go to wire/ in it [runs/NAME].")]
-Wait = Annotated[float, typer.Option(min=1, help="Seconds to wait for a machine or for its next message.")]
+HostPort = typer.Option(metavar="HOST:PORT", help="Address to listen on; port 0: any free port.")
+Lost = typer.Option(metavar="wait|leave", help="When a client is lost: wait for it, or train on without it.")
+SealFile = typer.Option(help="File of 32 random bytes that only the clients have; needed if there are several.")
+OwnRecords = typer.Option("--own-records", help="All private records on this machine belong to this client.")
 
 
-def serve(
-    matrix: MatrixName,
-    cert: Cert,
-    key: Key,
-    ca: CA,
-    listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Address to listen on; port 0: any free port.")
-    ] = "127.0.0.1:50051",
-    out: Out = None,
-    wait: Wait = 120,
-    lost: Annotated[
-        str, typer.Option(metavar="wait|leave", help="When a client is lost: wait for it, or train on without it.")
-    ] = "wait",
-    only: Only = None,
-) -> None:
+@dataclass
+class EndOptions:
+    """What both commands take."""
+
+    matrix: MatrixName
+    _: KW_ONLY
+    cert: Annotated[Path, typer.Option(help="Certificate of this machine (PEM file).")]
+    key: Annotated[Path, typer.Option(help="Private key of that certificate (PEM file).")]
+    ca: Annotated[Path, typer.Option(help="Certificate of the authority that signed all certificates (PEM file).")]
+    out: Annotated[
+        Path | None, typer.Option(help="Results folder; record and weights go to wire/ in it [runs/NAME].")
+    ] = None
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for a machine or for its next message.")] = 120
+    only: Only = None
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs") / Path(self.matrix).stem
+
+
+@dataclass
+class ServeOptions(EndOptions):
+    listen: Annotated[str, HostPort] = "127.0.0.1:50051"
+    lost: Annotated[str, Lost] = "wait"
+
+
+@dataclass
+class JoinOptions(EndOptions):
+    client: Annotated[int, typer.Option(min=0, help="Number of this client, from 0.")]
+    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Address of the server.")]
+    seal: Annotated[Path | None, SealFile] = None
+    own_records: Annotated[bool, OwnRecords] = False
+
+
+def serve(given: ServeOptions) -> None:
     """Be the server: train a split network with clients.
 
     MATRIX is a TOML file or the name of a matrix that ships; with --only it must describe one victim.
@@ -45,32 +65,15 @@ def serve(
     from splitleak.wire.serve import serve as serving
     from splitleak.wire.single_victim import single_victim
 
-    if lost not in ("wait", "leave"):
-        raise BadInput(f"--lost must be wait or leave, not '{lost}'")
-    settings = EndSettings(Certificates(cert, key, ca), out or Path("runs") / Path(matrix).stem, wait, tell)
-    case = single_victim(matrix, only or ())
+    if given.lost not in ("wait", "leave"):
+        raise BadInput(f"--lost must be wait or leave, not '{given.lost}'")
+    settings = EndSettings(Certificates(given.cert, given.key, given.ca), given.folder, given.wait, tell)
+    case = single_victim(given.matrix, given.only or ())
     wire.use_one_thread()
-    typer.echo(f"record: {serving(case, listen, settings, leave_lost=lost == 'leave')}")
+    typer.echo(f"record: {serving(case, given.listen, settings, leave_lost=given.lost == 'leave')}")
 
 
-def join(
-    matrix: MatrixName,
-    client: Annotated[int, typer.Option(min=0, help="Number of this client, from 0.")],
-    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Address of the server.")],
-    cert: Cert,
-    key: Key,
-    ca: CA,
-    seal: Annotated[
-        Path | None,
-        typer.Option(help="File of 32 random bytes that only the clients have; needed if there are several."),
-    ] = None,
-    own_records: Annotated[
-        bool, typer.Option("--own-records", help="All private records on this machine belong to this client.")
-    ] = False,
-    out: Out = None,
-    wait: Wait = 120,
-    only: Only = None,
-) -> None:
+def join(given: JoinOptions) -> None:
     """Be a client: train a split network with a server.
 
     MATRIX is the same as on the server. The client holds the records and the bottom; in a u-shape also the labels and
@@ -86,9 +89,9 @@ def join(
     from splitleak.wire.sealing import Seal
     from splitleak.wire.single_victim import single_victim
 
-    settings = EndSettings(Certificates(cert, key, ca), out or Path("runs") / Path(matrix).stem, wait, tell)
-    (host, port), sealer = parse_address(server, "--server"), Seal(seal) if seal else None
-    case = single_victim(matrix, only or ())
+    settings = EndSettings(Certificates(given.cert, given.key, given.ca), given.folder, given.wait, tell)
+    (host, port), sealer = parse_address(given.server, "--server"), Seal(given.seal) if given.seal else None
+    case = single_victim(given.matrix, given.only or ())
     wire.use_one_thread()
-    made = Client(case, client, client_data(case, client, own_records), settings, sealer)
-    typer.echo(f"record: {joining(made, host, port)}")
+    data = client_data(case, given.client, given.own_records)
+    typer.echo(f"record: {joining(Client(case, given.client, data, settings, sealer), host, port)}")
