@@ -127,7 +127,7 @@ def test_another_process_loads_the_same(made: str) -> None:
     torch.manual_seed(1)
     here = digest(eval(made).load())
     assert here == digest(eval(made).load())
-    command = [sys.executable, "-c", FRESH, str(Path(__file__).parents[1]), made]
+    command = [sys.executable, "-c", FRESH, str(Path(__file__).parent), made]
     there = subprocess.run(
         command, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     )
