@@ -38,6 +38,16 @@ class Executor(ABC):
         self.observer.ended(job, status)
         self.schedule.free(job)
 
+    def raised(self, job: Job, error: Exception) -> None:
+        """An exception of a victim's training makes its cells fail. Any other one ends the run: it is raised again.
+
+        A cell writes its own failure into its record, so what it raises is BadInput, such as a folder that cannot be
+        written, or a mistake of the harness.
+        """
+        if job.kind == "cell" or isinstance(error, BadInput):
+            raise error
+        self.fail(job, failure(error, "its victim failed: "))
+
     def fail(self, job: Job, why: dict[str, str]) -> None:
         if job.kind == "victim":
             self.observer.ended(job, "failed")
@@ -58,12 +68,8 @@ class Serial(Executor):
                 self.worker.tell = partial(self.observer.moved, job)
                 try:
                     status = carry_out(job, self.worker)
-                except BadInput:
-                    raise
                 except Exception as error:
-                    if job.kind == "cell":
-                        raise
-                    self.fail(job, failure(error, "its victim failed: "))
+                    self.raised(job, error)
                 else:
                     self.succeed(job, status)
         finally:
