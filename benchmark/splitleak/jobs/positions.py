@@ -32,14 +32,19 @@ class Positions:
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.jobs: dict[Connection, Job] = {}
+        self.reading = threading.Lock()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._receive, daemon=True)
         self.thread.start()
 
     def follow(self, pipe: Connection, job: Job) -> None:
+        """Its process starts this job."""
         self.jobs[pipe] = job
 
     def forget(self, pipe: Connection) -> None:
+        """Its job has ended: pass on what it has sent."""
+        while self._pass_on(pipe):
+            pass
         self.jobs.pop(pipe, None)
 
     def close(self) -> None:
@@ -48,19 +53,25 @@ class Positions:
 
     def _receive(self) -> None:
         while not self.over.is_set():
-            followed = dict(self.jobs)
+            followed = list(self.jobs)
             if not followed:
                 self.over.wait(TICK)
-            for pipe in wait_for(list(followed), TICK) if followed else ():
-                self._take(pipe, followed)
+                continue
+            readable = wait_for(followed, TICK)
+            for pipe in followed:
+                if pipe in readable:
+                    self._pass_on(pipe)
 
-    def _take(self, pipe: object, followed: dict[Connection, Job]) -> None:
-        """Pass on one message, unless it is a late one of the job before, or its process has just died."""
-        if not isinstance(pipe, Connection):
-            return
-        try:
-            key, _, position = pipe.recv_bytes().decode().partition(" ")
-        except (EOFError, OSError):
-            return
-        if key == followed[pipe].key:
-            self.observer.moved(followed[pipe], position)
+    def _pass_on(self, pipe: Connection) -> bool:
+        """Pass on one message; False if there is none, or if the process has died. Late ones of another job go."""
+        with self.reading:
+            try:
+                if not pipe.poll():
+                    return False
+                key, _, position = pipe.recv_bytes().decode().partition(" ")
+            except (EOFError, OSError):
+                return False
+        job = self.jobs.get(pipe)
+        if job is not None and job.key == key:
+            self.observer.moved(job, position)
+        return True
