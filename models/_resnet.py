@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from splitleak.contract import Protocol, Shape, Task
 from splitleak.contract.errors import BadInput
+from splitleak.models._images import classifiable
 
 Depth = Literal["resnet18", "resnet34"]
 LEAST = 17  # pixels: below it the fifth halving has a single position to halve
@@ -24,22 +25,14 @@ def blocks(depth: Depth, in_shape: Shape, task: Task, weights: Path | None) -> l
     """
     from splitleak.vision import torchvision  # takes seconds to import; a command that only names a model must not wait
 
-    if len(in_shape) != 3 or task.kind == "mask":
-        raise BadInput(f"model '{depth}': records of shape {in_shape} for a {task.kind} task; "
-                       f"it takes images (channels, H, W) for classes or values")  # fmt: skip
-    channels, height, width = in_shape
-    if min(height, width) < LEAST:
-        raise BadInput(f"model '{depth}': images of {height}x{width} are too small to be halved five times; "
-                       f"it takes {LEAST}x{LEAST} and larger")  # fmt: skip
+    channels = classifiable(f"model '{depth}'", in_shape, task, LEAST, "five halvings")[0]
     network = getattr(torchvision.models, depth)(num_classes=task.size)
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
-        nn.init.kaiming_normal_(
-            network.conv1.weight, mode="fan_out", nonlinearity="relu"
-        )  # as torchvision does for all others
-    network.relu.inplace = (
-        False  # at cut 1 it would overwrite the tensor that an attacker passes to its copy of the server
-    )
+        # as torchvision does for all other layers
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    # at cut 1 it would overwrite the tensor that an attacker passes to its copy of the server
+    network.relu.inplace = False
     if weights is not None:
         _load(network, weights, f"model '{depth}': weights '{weights}'")
     *children, pool, fc = network.children()

@@ -14,7 +14,8 @@ from typing import Literal
 
 from torch import nn
 
-from splitleak.contract import BadInput, Model, Protocol, Shape, Task, later
+from splitleak.contract import Model, Protocol, Shape, Task, later
+from splitleak.models._images import classifiable
 
 LEAST = 16  # pixels: two unpadded convolutions and two pools leave one position
 
@@ -24,18 +25,12 @@ class LeNet(Model):
     """Images (channels, H, W) from 16x16 to K logits or values; of 28x28 z is (16, 4, 4) at cut 2."""
 
     activation: Literal["relu", "sigmoid", "tanh"] = "relu"  # published: relu; gradient matching needs a smooth one
-    pool: Literal["max", "average"] = later(
-        "max"
-    )  # gradient matching needs average pools too: the gradient of a maximum jumps
+    # gradient matching needs average pools too: the gradient of a maximum jumps
+    pool: Literal["max", "average"] = later("max")
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
-        if len(in_shape) != 3 or task.kind == "mask":
-            raise BadInput(f"model 'lenet': records of shape {in_shape} for a {task.kind} task; "
-                           f"it takes images (channels, H, W) for classes or values")  # fmt: skip
-        channels, height, width = in_shape
-        if min(height, width) < LEAST:
-            raise BadInput(f"model 'lenet': images of {height}x{width} are too small for its two convolutions and "
-                           f"pools; it takes {LEAST}x{LEAST} and larger")  # fmt: skip
+        use = "its two convolutions and pools"
+        channels, height, width = classifiable("model 'lenet'", in_shape, task, LEAST, use)
         act = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[self.activation]
         pool = nn.MaxPool2d if self.pool == "max" else nn.AvgPool2d
         left = [((size - 4) // 2 - 4) // 2 for size in (height, width)]

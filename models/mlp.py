@@ -25,10 +25,8 @@ Width = Annotated[int, Field(ge=1)]
 class MLP(Model):
     """Records of any shape, flattened, to K logits or values; at cut k z is (hidden[k - 1],)."""
 
-    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (
-        256,
-        128,
-    )  # in a matrix [[256, 128]]: the outer list holds the values to try
+    # in a matrix [[256, 128]]: the outer list holds the values to try
+    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (256, 128)
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         if task.kind == "mask":

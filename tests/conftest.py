@@ -36,6 +36,15 @@ from splitleak.train.fit import Fit
 
 TOYS = Path(__file__).parent / "toys"
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
+# victims on which every defence of the smashed data is tried
+SETTINGS: dict[str, dict[str, Any]] = {
+    "flat": {},
+    "flat u": {"protocol": "u_shape"},
+    "masks": {"dataset": "toy_images", "protocol": "u_shape"},
+    "signals": {"dataset": "toy_signals", "model": "ecg_cnn"},
+    "values": {"dataset": {"name": "toy_flat", "task": "value"}},
+}
+PLAIN = {"name": "toy_chain", "norm": False}
 Look = Callable[[View], Tensor | None]
 
 

@@ -35,7 +35,7 @@ from splitleak.train.fit import Fit
 from splitleak.train.loop import Training, exchange, finish
 from splitleak.train.victim import Victim
 
-from ..conftest import watched
+from ..conftest import PLAIN, SETTINGS, watched
 
 TOYS = Path(__file__).parents[1] / "toys"
 ONE = Clients()
@@ -43,14 +43,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 Stage = Callable[..., Scene]
 SENDS: list[Defense] = [Dropout(), TopK(0.3, 0.5), Quantize(2), Shredder(tensors=3)]  # what is sent is changed
 ALL: list[Defense] = [*SENDS, NoPeek(), DPSGD()]
-SETTINGS: dict[str, dict[str, Any]] = {
-    "flat": {},
-    "flat u": {"protocol": "u_shape"},
-    "masks": {"dataset": "toy_images", "protocol": "u_shape"},
-    "signals": {"dataset": "toy_signals", "model": "ecg_cnn"},
-    "values": {"dataset": {"name": "toy_flat", "task": "value"}},
-}
-PLAIN = {"name": "toy_chain", "norm": False}
 
 
 def spec(defense: Defense) -> dict[str, Any]:

@@ -27,19 +27,11 @@ from splitleak.train.collapse import collapsed_at, constant_loss
 from splitleak.train.loop import Training, exchange, finish
 from splitleak.train.victim import Victim
 
-from ..conftest import watched
+from ..conftest import PLAIN, SETTINGS, watched
 
 TOYS = Path(__file__).parents[1] / "toys"
 Stage = Callable[..., Scene]
 RANGE = (-5.0, 5.0)
-SETTINGS: dict[str, dict[str, Any]] = {
-    "flat": {},
-    "flat u": {"protocol": "u_shape"},
-    "masks": {"dataset": "toy_images", "protocol": "u_shape"},
-    "signals": {"dataset": "toy_signals", "model": "ecg_cnn"},
-    "values": {"dataset": {"name": "toy_flat", "task": "value"}},
-}
-PLAIN = {"name": "toy_chain", "norm": False}
 STRONG = {"name": "proxy_adversary", "weight": 0.9}
 
 

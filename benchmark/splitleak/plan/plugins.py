@@ -81,9 +81,8 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
         if isinstance(value, float) and not isfinite(value):
             raise BadInput(f"{who}: {key}: must be a finite number, not {value}")
     try:
-        return _adapter(cast(Any, cls)).validate_json(
-            json.dumps(given, default=str)
-        )  # strict, and an int is still a float
+        # as JSON: strict, and an int is still a float
+        return _adapter(cast(Any, cls)).validate_json(json.dumps(given, default=str))
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
