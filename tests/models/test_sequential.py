@@ -15,7 +15,7 @@ from splitleak.contract import BadInput, Records, Task
 from splitleak.models.sequential import Sequential
 from splitleak.plan import plugins
 
-from .test_models import BATCH, CLASSES, made, plainly, splitly
+from .splits import BATCH, CLASSES, made, plainly, splitly
 
 OWN = """
     from torch import nn
