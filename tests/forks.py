@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -106,6 +107,7 @@ class Wire:
 
     def __init__(self, folder: Path) -> None:
         load_packages()
+        gc.collect()  # a fork that collects earlier tests' garbage loses an interrupt that comes in a finaliser
         self.folder, self.port, self.started = folder, free_port(), list[Fork]()
         self.authority = Authority(folder / "certificates")
         self.certificates = {name: self.authority.sign(name) for name in ("server", "client")}
