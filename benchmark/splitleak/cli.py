@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer's own copy of click's: no public name
 FAULTS: tuple[Status, ...] = ("failed", "diverged")  # statuses that end in exit status 1
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 DataChoice = Annotated[
     str,
     typer.Option(
@@ -175,8 +176,10 @@ def main() -> None:
         typer.echo(message if "\n" in message else f"splitleak: {message} (see --help)", err=True)
         sys.exit(2)
     except Exception as error:
-        sys.exit(_explained(error))
-    if status == 130:  # what typer makes of Ctrl-C
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            sys.exit(_explained(error))
+        status = INTERRUPTED  # Ctrl-C came while Python held a lock, which then could not be released
+    if status == INTERRUPTED:
         tell("interrupted; run the same command again to go on")
     sys.exit(status)
 

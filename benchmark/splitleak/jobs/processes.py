@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,10 +15,12 @@ from pathlib import Path
 import torch
 
 from splitleak.jobs.executors import Executor, Observer, carry_out
+from splitleak.jobs.interrupts import Interrupts, held_back
 from splitleak.jobs.positions import Positions, teller
 from splitleak.jobs.schedule import Job, Schedule
 from splitleak.jobs.worker import Worker
 
+TICK = 0.2  # seconds between two looks for Ctrl-C
 TRIES = 2  # a job that kills its process so often is a failed one
 Outcome = tuple[str, list[str]]  # status of a job, and warnings about damaged files
 
@@ -32,7 +33,7 @@ class Process:
     positions: Connection
 
     def shutdown(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(cancel_futures=True)
 
 
 class Processes(Executor):
@@ -48,16 +49,18 @@ class Processes(Executor):
         self.deaths: dict[str, int] = {}
 
     def run(self) -> None:
-        try:
-            while self._start_jobs() or self.running:
-                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._collect(future, *self.running.pop(future))
-        finally:
-            self.keep_open.close()
-            self.positions.close()
-            for process in (*self.idle, *(process for _, process in self.running.values())):
-                process.shutdown()
+        with Interrupts() as interrupts:
+            try:
+                while self._start_jobs() or self.running:
+                    done, _ = wait(self.running, TICK, FIRST_COMPLETED)
+                    for future in done:
+                        self._collect(future, *self.running.pop(future))
+                    interrupts.check()
+            finally:
+                self.keep_open.close()
+                self.positions.close()
+                for process in (*self.idle, *(process for _, process in self.running.values())):
+                    process.shutdown()
 
     def _start_jobs(self) -> bool:
         """Give every idle process a job; returns whether one was started."""
@@ -66,7 +69,9 @@ class Processes(Executor):
             process = self.idle.pop()
             self.observer.started(job)
             self.positions.follow(process.positions, job)
-            self.running[process.pool.submit(_in_process, job)] = job, process
+            with held_back():  # the pool starts its process now
+                future = process.pool.submit(_in_process, job)
+            self.running[future] = job, process
             started = True
         return started
 
@@ -109,7 +114,6 @@ def _begin(folder: Path, base: Path, device: str, alive: Connection, positions: 
     """Set up a process of one thread that does not outlive the run that started it."""
     global _worker, _positions
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run answers Ctrl-C
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel, alive), daemon=True).start()
