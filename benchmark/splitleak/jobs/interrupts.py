@@ -44,8 +44,8 @@ class Interrupts:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Ctrl-C reaches this process afterwards, and the processes that it starts meanwhile never."""
+def no_interrupts_for_children() -> Iterator[None]:
+    """Processes that this thread starts meanwhile never hear Ctrl-C: they inherit the signals that it blocks."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from splitleak.jobs.executors import Executor, Observer, carry_out
-from splitleak.jobs.interrupts import Interrupts, held_back
+from splitleak.jobs.interrupts import Interrupts, no_interrupts_for_children
 from splitleak.jobs.positions import Positions, teller
 from splitleak.jobs.schedule import Job, Schedule
 from splitleak.jobs.worker import Worker
@@ -69,7 +69,7 @@ class Processes(Executor):
             process = self.idle.pop()
             self.observer.started(job)
             self.positions.follow(process.positions, job)
-            with held_back():  # the pool starts its process now
+            with no_interrupts_for_children():  # the pool starts its process now
                 future = process.pool.submit(_in_process, job)
             self.running[future] = job, process
             started = True
