@@ -19,9 +19,8 @@ from splitleak.contract import Defense
 class MaxNorm(Defense):
     """g_j becomes g_j (1 + s_j N(0, 1)) with s_j^2 = |g_max|^2 / |g_j|^2 - 1, so that E |g_j|^2 = |g_max|^2.
 
-    A gradient stays on its line; the noise changes only its place on it. With two classes its sign may flip; with more,
-    the directions still cluster. A gradient of exactly zero has no line and stays zero. There is no parameter, as
-    published.
+    The noise scales a gradient and may flip its sign, but never turns it: with more than two classes, the directions
+    still cluster. A gradient of exactly zero stays zero. There is no parameter, as published.
     """
 
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:

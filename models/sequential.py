@@ -105,5 +105,5 @@ def _blocks(function: Callable[[], Any], who: str) -> list[nn.Module]:
 
 @lru_cache
 def _have_weights(function: Callable[[], Any], who: str) -> tuple[bool, ...]:
-    """Of each child whether there is something to train; a changed file has another function."""
+    """Tell for each child whether it has weights to train. The answer is kept until the file changes."""
     return tuple(any(p.requires_grad for p in block.parameters()) for block in _blocks(function, who))
