@@ -16,7 +16,7 @@ from types import FrameType
 class Interrupts:
     """A context manager in which Ctrl-C is only noted, until `check` raises it.
 
-    A handler of the caller's own, or that Ctrl-C is ignored, stays as it is.
+    If the caller has a handler of its own or ignores Ctrl-C, that stays as it is.
     """
 
     def __init__(self) -> None:
