@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from splitleak.contract import Data, Task
 from splitleak.contract.errors import BadInput
-from splitleak.datasets.reading.validation import validate_records
 from splitleak.jobs.worker import Worker
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
@@ -64,19 +63,9 @@ def verify_dataset(cells: list[Cell], data: Data, worker: Worker) -> None:
 
 def _check_aux(cell: Cell, data: Data, worker: Worker) -> None:
     """Load another dataset that the attacker has: its records must look like the victim's."""
-    name, one = cell.aux["name"], data.private.take(torch.arange(1, device=data.private.x.device))
-    if name in ("same", "none"):
-        return
-    what = f"axis 'aux': dataset '{name}'"
-    try:
-        aux = aux_of(worker.case(cell), data, one)
-        if not cell.aux["labels"]:  # labels of another task are legal where no attack can read them
-            aux = replace(aux, y=torch.zeros(len(aux), 1))
-        validate_records(aux, data.task if cell.aux["labels"] else Task("value", 1), what)
-    except BadInput:
-        raise
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{what} cannot be loaded: {in_words(error)}") from error
+    case = worker.case(cell)
+    if case.aux_dataset is not None:
+        aux_of(case, data, data.private.take(torch.arange(1, device=data.private.x.device)), worker.aux(case))
 
 
 def built(cell: Cell, data: Data, worker: Worker) -> Victim:

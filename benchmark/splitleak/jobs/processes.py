@@ -19,6 +19,7 @@ from splitleak.jobs.interrupts import Interrupts, no_interrupts_for_children
 from splitleak.jobs.positions import Positions, teller
 from splitleak.jobs.schedule import Job, Schedule
 from splitleak.jobs.worker import Worker
+from splitleak.train.data import Digests
 
 TICK = 0.2  # seconds between two looks for Ctrl-C
 TRIES = 2  # a job that kills its process so often is a failed one
@@ -100,9 +101,10 @@ class Processes(Executor):
         self.fail(job, {"status": "failed", "why": why})
 
     def _process(self) -> Process:
-        folder, base, device = self.worker.store.folder, self.worker.base, self.worker.device.type
+        worker = self.worker
+        given = (worker.store.folder, worker.base, worker.device.type, worker.digests)
         receiver, sender = self.context.Pipe(duplex=False)  # one for each: a killed process can block no other
-        pool = ProcessPoolExecutor(1, self.context, _begin, (folder, base, device, self.alive, sender))
+        pool = ProcessPoolExecutor(1, self.context, _begin, (given, self.alive, sender))
         return Process(pool, receiver)
 
 
@@ -110,14 +112,14 @@ _worker: Worker | None = None  # of this process, if it was started by Processes
 _positions: Connection | None = None  # where this process says how far its job is
 
 
-def _begin(folder: Path, base: Path, device: str, alive: Connection, positions: Connection) -> None:
+def _begin(given: tuple[Path, Path, str, Digests], alive: Connection, positions: Connection) -> None:
     """Set up a process of one thread that does not outlive the run that started it."""
     global _worker, _positions
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel, alive), daemon=True).start()
-    _worker, _positions = Worker(folder, base, device), positions
+    _worker, _positions = Worker(*given), positions
 
 
 def _die_with(*ends: int | Connection) -> None:

@@ -20,7 +20,7 @@ from splitleak.score.evaluate import evaluate
 from splitleak.score.scene import Scene
 from splitleak.store import SCHEMA, Store, digest
 from splitleak.train import provenance
-from splitleak.train.data import load_data
+from splitleak.train.data import Digests, data_digest, load_aux, load_data
 from splitleak.train.facts import Kept
 from splitleak.train.fit import Tell
 
@@ -28,9 +28,11 @@ from splitleak.train.fit import Tell
 class Worker:
     """A results folder, the folder of the matrix, and a device; the last dataset stays in memory."""
 
-    def __init__(self, folder: Path, base: Path, device: str) -> None:
+    def __init__(self, folder: Path, base: Path, device: str, digests: Digests | None = None) -> None:
         self.store, self.base, self.device = Store(folder), base, torch.device(device)
-        self._data: tuple[str, Data] | None = None
+        self.digests: Digests = {} if digests is None else digests  # of each dataset of the run
+        self._data: tuple[str, str, Data] | None = None
+        self._aux: tuple[str, Data | None] | None = None
         self.tell: Tell = lambda position: None  # how far the present job is: "epoch 3/20"
 
     def case(self, cell: Cell) -> Case:
@@ -38,11 +40,19 @@ class Worker:
         return Case.of(cell, self.base)
 
     def data(self, case: Case) -> Data:
-        """The records of a case."""
+        """The records of a case, loaded again where a plug-in has changed those in memory."""
         key = digest([case.cell.dataset, case.cell.train.loss])  # the task holds the loss
-        if self._data is None or self._data[0] != key:
-            self._data = (key, load_data(case, self.device))
-        return self._data[1]
+        if self._data is None or self._data[0] != key or data_digest(self._data[2]) != self._data[1]:
+            data = load_data(case, self.device, self.digests)
+            self._data = (key, data_digest(data), data)
+        return self._data[2]
+
+    def aux(self, case: Case) -> Data | None:
+        """The records of the other dataset that the axis `aux` names, if it names one."""
+        key = digest(case.cell.aux)
+        if self._aux is None or self._aux[0] != key:
+            self._aux = (key, load_aux(case, self.device, self.digests))
+        return self._aux[1]
 
     def has_victim(self, cell: Cell) -> bool:
         """Whether the victim is kept, and was made by the present code and records."""
@@ -87,7 +97,7 @@ class Worker:
             raise RuntimeError("its victim is missing")
         if kept.facts.diverged:
             raise Diverged(kept.facts.diverged)
-        scene = Scene(case, self.data(case), kept)
+        scene = Scene(case, self.data(case), kept, other=self.aux(case))
         fields, guess = evaluate(scene, self.tell)
         if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
             network = judge.judge_of(self.store, scene.data, digest(case.cell.dataset))

@@ -28,6 +28,7 @@ class Scene:
     data: Data
     kept: Kept
     draw: int = 0  # of the hints
+    other: Data | None = None  # the dataset that the `aux` axis names beside the victim's own
 
     def __post_init__(self) -> None:
         cell, data = self.case.cell, self.data
@@ -41,7 +42,7 @@ class Scene:
             self.member = torch.ones(len(self.targets))
         else:
             self.targets, self.member = targets_of(self.case, data)
-        self.aux = aux_of(self.case, data, self.targets)
+        self.aux = aux_of(self.case, data, self.targets, self.other)
 
     def _grants(self) -> Grant:
         cell = self.case.cell

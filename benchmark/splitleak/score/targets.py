@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadInput, Data, Goal, Records
+from splitleak.datasets.reading.identity import record_hashes
 from splitleak.plan.case import Case
 
 Sender = tuple[int, int]  # (round, client) of an update
@@ -55,22 +56,37 @@ def sent_together(
     return private.take(torch.cat(places).to(private.x.device)), torch.tensor(group), senders
 
 
-def aux_of(case: Case, data: Data, targets: Records) -> Records:
-    """The attacker's own records. No target is among them, and no patient of a target if patients are kept apart."""
+def aux_of(case: Case, data: Data, targets: Records, other: Data | None = None) -> Records:
+    """The attacker's own records. No target is among them, and no patient of a target if patients are kept apart.
+
+    other: the dataset that the `aux` axis names, where it is not the victim's own.
+    """
     spec = case.cell.aux
-    aux = data.aux if case.aux_dataset is None else _other_population(case, data)
-    if spec["name"] in ("same", "none", case.cell.dataset["name"]):  # identities mean nothing between datasets
-        aux = aux.take((~torch.isin(aux.id, targets.id)).nonzero().flatten())
+    if (other is None) != (case.aux_dataset is None):
+        raise ValueError("the records of the dataset that the aux axis names are needed, and no others")
+    aux = data.aux if other is None else _other_population(case, data, other)
+    is_target = torch.isin(aux.id, targets.id)
+    if other is not None:  # the same records may have other ids there, and other records the same ids
+        is_target = torch.isin(record_hashes(aux.x), record_hashes(targets.x)).to(aux.id.device)
+        if spec["name"] == case.cell.dataset["name"]:
+            is_target |= torch.isin(aux.id, targets.id) | _of_their_patients(aux, targets, data)
+    aux = aux.take((~is_target).nonzero().flatten())
+    if not len(aux):
+        raise BadInput(f"axis 'aux': every record of '{spec['name']}' is a target or a patient of one: none is left")
     n, generator = spec["n"], case.seeds.generator("aux")
     return aux if n is None or n >= len(aux) else some(aux, n, generator)
 
 
-def _other_population(case: Case, data: Data) -> Records:
+def _of_their_patients(aux: Records, targets: Records, data: Data) -> Tensor:
+    """(M,) whether a record is of a target's patient, where the victim's dataset keeps patients apart."""
+    if aux.group is None or targets.group is None or "patients-shared" in data.flags:
+        return torch.zeros_like(aux.id, dtype=torch.bool)
+    return torch.isin(aux.group, targets.group)
+
+
+def _other_population(case: Case, data: Data, other: Data) -> Records:
     """All records of the dataset that the `aux` axis names, which must have the form of the victim's records."""
-    spec, dataset = case.cell.aux, case.aux_dataset
-    if dataset is None:
-        raise ValueError("the aux axis names no other dataset")
-    other = dataset.load().to(data.private.x.device)
+    spec = case.cell.aux
     who = f"axis 'aux': '{spec['name']}'"
     if other.in_shape != data.in_shape or other.in_range != data.in_range:
         victims = f"{data.in_shape} in {data.in_range}"

@@ -1,28 +1,61 @@
-"""The records of a case, loaded and checked once."""
+"""The records of a case: loaded, checked, and the same whenever they are loaded again."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 
-from splitleak.contract import BadInput, Data
+from splitleak.contract import BadInput, Data, Dataset
+from splitleak.contract.plugin import Spec
 from splitleak.contract.task import Objective
-from splitleak.datasets.reading.validation import validate_records
+from splitleak.datasets.reading.validation import validate
 from splitleak.plan.case import Case
 from splitleak.plan.settings import Train
+from splitleak.store import digest
+
+Digests = dict[str, str]  # of each dataset that was loaded: hash of its specification -> hash of its records
 
 
-def load_data(case: Case, device: torch.device) -> Data:
-    """Load the records and check what training relies on: a dataset from elsewhere may not have done so."""
-    who = f"dataset '{case.cell.dataset['name']}'"
+def load_data(case: Case, device: torch.device, digests: Digests | None = None) -> Data:
+    """Load the records of a case and check all that its dataset promises; an outside one may not have done so.
+
+    digests: what each dataset was when it was loaded before, in this process or in the one that started it.
+    """
+    spec, train = case.cell.dataset, case.cell.train
+    who = f"dataset '{spec['name']}'"
+    data = _load(case.dataset, spec, who, digests)
+    check_variation(train, data, who)
+    return with_loss(data, train.loss, who).to(device)
+
+
+def load_aux(case: Case, device: torch.device, digests: Digests | None = None) -> Data | None:
+    """The same of the other dataset that the axis `aux` names; None if it names none."""
+    if case.aux_dataset is None:
+        return None
+    spec = {key: value for key, value in case.cell.aux.items() if key not in ("n", "labels")}
+    return _load(case.aux_dataset, spec, f"axis 'aux': dataset '{spec['name']}'", digests).to(device)
+
+
+def _load(dataset: Dataset, spec: Spec, who: str, digests: Digests | None) -> Data:
+    """Load and check. A dataset must give the same records whenever it is loaded; a new one from outside is tried."""
+    known, key, data = {} if digests is None else digests, digest(spec), _checked(dataset, who)
+    found = data_digest(data)
+    if key not in known:
+        known[key] = found if _ships(dataset) else data_digest(_checked(dataset, who))
+    if known[key] != found:
+        raise BadInput(f"{who} gave other records when it was loaded again; its `load` must be deterministic")
+    return data
+
+
+def _ships(dataset: Dataset) -> bool:
+    return type(dataset).__module__.startswith("splitleak.datasets.")
+
+
+def _checked(dataset: Dataset, who: str) -> Data:
     try:
-        data = case.dataset.load()
-        for name in ("private", "aux", "test"):
-            validate_records(getattr(data, name), data.task, f"{who}: {name} part")
-        check_variation(case.cell.train, data, who)
-        return with_loss(data, case.cell.train.loss, who).to(device)
+        return validate(dataset.load(), who)
     except BadInput:
         raise
     except Exception as error:
@@ -47,9 +80,12 @@ def with_loss(data: Data, loss: Objective, who: str) -> Data:
 
 
 def data_digest(data: Data) -> str:
-    """A hash of all records: other files under the same name make another victim."""
-    whole = hashlib.sha256()
+    """A hash of everything that a dataset gives, its notes aside; the loss that `[train]` sets is no part of it."""
+    low, high = data.in_range
+    whole = hashlib.sha256(repr((data.task.kind, data.task.size, float(low), float(high), data.flags)).encode())
     for part in (data.private, data.aux, data.test):
-        for t in (part.x, part.y, part.id, part.group):
+        for f in fields(part):
+            t = getattr(part, f.name)
+            whole.update(f"{f.name} {'none' if t is None else (t.dtype, tuple(t.shape))}".encode())
             whole.update(b"" if t is None else t.cpu().contiguous().numpy().tobytes())
     return whole.hexdigest()[:16]
