@@ -19,7 +19,7 @@ from splitleak.plan.settings import Clients, Train
 from splitleak.train.averaging import average, client_copy, load_client
 from splitleak.train.division import divide
 from splitleak.train.ends import ClientEnd, ServerEnd
-from splitleak.train.party import Party
+from splitleak.train.party import Party, relabelled
 from splitleak.train.step import finite, make_optimizer, set_rate
 
 
@@ -63,7 +63,8 @@ class Training:
         parts = divide(private, clients, task, seed)
         splits = [split] if clients.n == 1 else [client_copy(split) for _ in parts]
         self.parties = [
-            Party(i, s, records, settings, seed) for i, (s, records) in enumerate(zip(splits, parts, strict=True))
+            Party(i, s, relabelled(records, live), settings, seed)
+            for i, (s, records) in enumerate(zip(splits, parts, strict=True))
         ]
         self.current = self.parties[0]
         self._give_optimizers(make_optimizer(settings))
