@@ -19,17 +19,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitleak.contract import BadInput, Defense, Hooks, Privacy, Records, Split
+from splitleak.contract import BadInput, Defense, Exposure, Hooks, Privacy, Records, Split
 
 
 @dataclass(frozen=True)
 class LabelDP(Defense):
     """The client trains on, and sends, randomised labels: (epsilon, 0)-DP of the label alone.
 
-    Neighbours differ in one record's label; the record itself is not hidden at all. Everything sent later is computed
-    from the same randomised label, so epochs and release add nothing to epsilon. Copies of a record have one identity
-    and share one random choice; two records of equal values do not. The key is the seed: in a real system the client
-    keeps it secret, because whoever knows the key and the identity knows the random choice.
+    Neighbours differ in one record's label (replace: it is another class); the record itself is not hidden at all.
+    Everything sent later is computed from the same randomised label, so epochs and release add nothing to epsilon.
+    Copies of a record have one identity and share one random choice; two records of equal values do not. The key is the
+    seed: in a real system the client keeps it secret, because whoever knows the key and the identity knows the random
+    choice.
     """
 
     protocols = ("central", "vanilla", "u_shape", "fedavg")
@@ -38,9 +39,10 @@ class LabelDP(Defense):
     def begin(self, split: Split, seed: int) -> Hooks:
         return _Live(self.epsilon, split, seed)
 
-    def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """One randomised label, however often it is sent."""
-        return Privacy(self.epsilon if releases else 0.0, 0.0, self.epsilon)
+    def privacy(self, exposure: Exposure) -> Privacy:
+        """One randomised label for each differing record, however often it is sent and however many copies it has."""
+        whole = self.epsilon * exposure.records if exposure.messages else 0.0
+        return Privacy(whole, 0.0, self.epsilon, "label", "replace", exposure.copies)
 
 
 class _Live(Hooks):

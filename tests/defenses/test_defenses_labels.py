@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from splitleak.attacks.norm import Norm
 from splitleak.attacks.similarity import Similarity
-from splitleak.contract import BadInput, Defense, Grant, Hooks, Records, Split, Task, View
+from splitleak.contract import BadInput, Defense, Exposure, Grant, Hooks, Records, Split, Task, View
 from splitleak.contract.split import Bottom
 from splitleak.contract.view import Facts
 from splitleak.defenses.label_dp import LabelDP
@@ -219,9 +219,11 @@ def test_twenty_epochs_of_varied_images_name_no_more_labels_than_one(
 
 
 def test_label_dp_promises_the_same_epsilon_however_often_a_label_is_sent() -> None:
-    promise = LabelDP(2.0).privacy(20)
+    promise = LabelDP(2.0).privacy(Exposure(20, copies=4))
     assert (promise.epsilon, promise.epsilon_one, promise.delta) == (2.0, 2.0, 0.0)
-    assert LabelDP(2.0).privacy(0).epsilon == 0
+    assert (promise.unit, promise.adjacency, promise.multiplicity) == ("label", "replace", 4)
+    assert LabelDP(2.0).privacy(Exposure(20, copies=4, records=3)).epsilon == 6.0  # of a person
+    assert LabelDP(2.0).privacy(Exposure(0, released=False)).epsilon == 0
 
 
 def test_label_dp_refuses_what_is_no_class() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from splitleak.contract.nouns import Parameters, Privacy, Records
+from splitleak.contract.nouns import Exposure, Parameters, Privacy, Records
 from splitleak.contract.plugin import Plugin
 from splitleak.contract.protocols import Protocol
 from splitleak.contract.split import Split
@@ -93,9 +93,9 @@ class Defense(Plugin, Hooks):
         """Under `fedavg`: Flower's modifiers of the client's app, the outermost first."""
         return []
 
-    def privacy(self, releases: int, batches: int = 1) -> Privacy | None:
-        """The guarantee after `releases` releases of a record; None if the defence claims none.
+    def privacy(self, exposure: Exposure) -> Privacy | None:
+        """The guarantee after this use of a record and its copies; None if the defence claims none.
 
-        A record is released once an epoch, in one of the `batches` batches of its client, and once after training.
+        It names its unit, what neighbours differ by, and how many copies of the unit it counts.
         """
         return None
