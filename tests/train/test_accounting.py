@@ -27,7 +27,7 @@ from splitleak.plan.settings import Clients, Train
 from splitleak.train import accounting
 from splitleak.train.victim import Victim
 
-Run = Callable[..., list[dict[str, Any]]]
+Run = Callable[..., list[Any]]
 PUBLISHED = {"size": 13245, "most": 4}  # private records of the published ECG draw, and copies of one of them
 EPOCHS, BATCHES = 20, 414
 
@@ -143,7 +143,8 @@ def test_copies_of_a_record_change_nothing_where_a_client_is_the_unit(defense: D
 
 @pytest.mark.parametrize("name", plugins.names("defense"))
 def test_who_promises_epsilon_says_its_unit_and_adjacency_in_its_text(name: str) -> None:
-    promise = plugins.make("defense", {"name": name}, Path()).privacy(Exposure(5, 2, copies=2))
+    defense: Any = plugins.make("defense", {"name": name}, Path())
+    promise = defense.privacy(Exposure(5, 2, copies=2))
     if promise is not None:
         text = Path(f"defenses/{name}.py").read_text().lower()
         assert promise.unit in text
@@ -153,7 +154,8 @@ def test_who_promises_epsilon_says_its_unit_and_adjacency_in_its_text(name: str)
 
 @pytest.mark.skipif("SPLITLEAK_DATA" not in os.environ, reason="needs the real heartbeats")
 def test_the_published_draw_of_heartbeats_holds_a_record_four_times() -> None:
-    private = plugins.make("dataset", {"name": "ecg", "split": "reference"}, Path()).load().private
+    dataset: Any = plugins.make("dataset", {"name": "ecg", "split": "reference"}, Path())
+    private = dataset.load().private
     assert len(private) == PUBLISHED["size"]
     assert ceil(len(private) / 32) == BATCHES
     for defense, epsilon in ((Gaussian(epsilon=100, clip=5), 4923.36), (DPSGD(), 162.41)):
