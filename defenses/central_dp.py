@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from splitleak.contract import Defense, Privacy
+from splitleak.contract import Defense, Exposure, Privacy
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -23,8 +23,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class CentralDP(Defense):
     """Mean of updates of norm at most max_norm, + N(0, (noise_multiplier * max_norm / clients)^2).
 
-    All clients have the same weight. epsilon is that of one client, against those who see the model. The server sees
-    the updates before the noise is added: against the threat `fed_server` this defence hides nothing but their length.
+    All clients have the same weight. epsilon is for a whole client (neighbours: its update is there or missing, add or
+    remove), so copies of its records change nothing; it holds against those who see the model. The server sees the
+    updates before the noise is added: against the threat `fed_server` this defence hides nothing but their length.
     """
 
     protocols = ("fedavg",)
@@ -43,9 +44,9 @@ class CentralDP(Defense):
 
         return [fixedclipping_mod]
 
-    def privacy(self, releases: int, batches: int = 1) -> Privacy:
+    def privacy(self, exposure: Exposure) -> Privacy:
         """Of all rounds, and of one; the chance that a client is not drawn into a round is not used."""
-        return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
+        return Privacy(self.epsilon(exposure.steps), self.delta, self.epsilon(1), "client", "add or remove")
 
     def epsilon(self, rounds: int) -> float:
         from opacus.accountants import RDPAccountant

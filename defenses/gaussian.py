@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from splitleak.contract import Defense, Privacy
+from splitleak.contract import Defense, Exposure, Privacy
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -26,9 +26,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Gaussian(Defense):
     """Scales an activation down to L2 norm `clip` and adds N(0, sigma^2): one release is (epsilon, delta)-DP.
 
-    Neighbours differ in one record's values, so two clipped activations are at most 2 * clip apart. The guarantee is
-    about a record's own messages, given the client's weights. Not counted: what the record does to other records'
-    messages, through batch norm or through the weights that it trains; labels; what a u-shaped client sends besides z.
+    The unit is a record, and neighbours differ in its values (replace), in all copies of it that the training records
+    hold: two clipped activations are at most 2 * clip apart, and each copy is a message of its own in every epoch. The
+    guarantee is about a record's own messages, given the client's weights. Not counted: what the record does to other
+    records' messages, through batch norm or through the weights that it trains; labels; what a u-shaped client sends
+    besides z.
     """
 
     epsilon: Positive = 10.0  # of one release; larger, less noise
@@ -46,12 +48,11 @@ class Gaussian(Defense):
         clipped = z * (self.clip / norm).view(-1, *[1] * (z.dim() - 1))
         return torch.add(clipped, torch.randn_like(z), alpha=self.sigma)
 
-    def privacy(self, releases: int, batches: int = 1) -> Privacy:
-        """k Gaussian releases reveal as much as one with noise sigma / sqrt(k), also if weights change between them."""
-        if not releases:
-            return Privacy(0.0, self.delta, self.epsilon)
-        one = noise_multiplier(self.epsilon, self.delta)
-        return Privacy(composed_epsilon(one / sqrt(releases), self.delta), self.delta, self.epsilon)
+    def privacy(self, exposure: Exposure) -> Privacy:
+        """k Gaussian messages reveal as much as one with noise sigma / sqrt(k), also if weights change between them."""
+        one, k = noise_multiplier(self.epsilon, self.delta), exposure.messages
+        whole = composed_epsilon(one / sqrt(k), self.delta) if k else 0.0
+        return Privacy(whole, self.delta, self.epsilon, "record", "replace", exposure.copies)
 
 
 @lru_cache

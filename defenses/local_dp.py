@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from splitleak.contract import Defense, Privacy
+from splitleak.contract import Defense, Exposure, Privacy
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -21,8 +21,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class LocalDP(Defense):
     """An update of norm at most max_norm, + N(0, s^2), s = 2 max_norm sqrt(2 ln(1.25 / delta)) / epsilon_round.
 
-    Two updates of one client differ by at most twice the norm. The formula holds for epsilon_round up to 1; above it,
-    read the accountant's figure, which is in the record.
+    epsilon is for a whole client (neighbours: another update in place of its own, replace), so copies of its records
+    change nothing. Two updates of one client differ by at most twice the norm. The formula holds for epsilon_round up
+    to 1; above it, read the accountant's figure, which is in the record.
     """
 
     protocols = ("fedavg",)
@@ -35,9 +36,9 @@ class LocalDP(Defense):
 
         return [LocalDpMod(self.max_norm, 2 * self.max_norm, self.epsilon_round, self.delta)]
 
-    def privacy(self, releases: int, batches: int = 1) -> Privacy:
+    def privacy(self, exposure: Exposure) -> Privacy:
         """Of a client's updates of all rounds, and of one round, by the accountant."""
-        return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
+        return Privacy(self.epsilon(exposure.steps), self.delta, self.epsilon(1), "client", "replace")
 
     def epsilon(self, rounds: int) -> float:
         from math import log, sqrt

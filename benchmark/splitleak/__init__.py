@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from splitleak.contract import Dataset as Dataset
     from splitleak.contract import Defense as Defense
     from splitleak.contract import Detected as Detected
+    from splitleak.contract import Exposure as Exposure
     from splitleak.contract import Goal as Goal
     from splitleak.contract import Grant as Grant
     from splitleak.contract import Head as Head
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 PLACES = {"leaderboard": "api", "run": "api", "Record": "records"} | dict.fromkeys(
     (
-        "Attack", "BadInput", "Data", "Dataset", "Defense", "Detected", "Goal", "Grant", "Head", "Hooks", "Model",
-        "Privacy", "Records", "Split", "Step", "Task", "Update", "View",
+        "Attack", "BadInput", "Data", "Dataset", "Defense", "Detected", "Exposure", "Goal", "Grant", "Head", "Hooks",
+        "Model", "Privacy", "Records", "Split", "Step", "Task", "Update", "View",
     ),
     "contract",
 )  # fmt: skip

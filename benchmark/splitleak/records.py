@@ -147,9 +147,13 @@ class Record(TypedDict, total=False):
     bytes_up: int  # client to server for one record
     bytes_down: int  # server to client for one record
     seconds_train: float
-    epsilon: float | None  # differential privacy after every epoch and the release; null: the defence promises none
-    epsilon_one: float | None  # of a single message
+    epsilon: float | None  # differential privacy after all steps and the release; null: the defence promises none
+    epsilon_one: float | None  # of a single message of a single copy
     delta: float | None
+    privacy_unit: str | None  # whom epsilon is for: record, label (of a record) or client
+    adjacency: str | None  # what neighbours differ by: "add or remove" or "replace"
+    multiplicity: int | None  # how often one unit stands in the training records; epsilon counts all of them
+    epsilon_person: float | None  # the same for all records of the person who has most; null: people are unknown
 
     # The attack
     metrics: Metrics

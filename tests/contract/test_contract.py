@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 import splitleak
-from splitleak.contract import BadInput, Defense, Goal, Hooks, Model, Split, Task
+from splitleak.contract import BadInput, Defense, Exposure, Goal, Hooks, Model, Records, Split, Task
 from splitleak.contract.errors import FilesMissing
 from splitleak.contract.plugin import Plugin
 from splitleak.datasets.reading.validation import validate
@@ -218,7 +218,8 @@ def changes(defense: Defense) -> set[str]:
     live = defense.begin(shaped, 1)
     z = shaped.bottom(x)[0]
     g = 0.1 * torch.randn_like(z)
-    x2, y2 = live.batch(x, y)
+    y2 = live.labels(Records(x, y, torch.arange(len(x))))
+    x2, y2 = live.batch(x, y2)
     sent = live.smash(z)
     found = {
         "shape": not same(before, shaped.state_dict()),
@@ -264,7 +265,7 @@ def test_a_defences_learned_part_has_a_state_that_can_be_kept(name: str) -> None
     live = defense.begin(network()[0], 1)
     if isinstance(live, nn.Module):
         assert all(isinstance(t, Tensor) for t in live.state_dict().values())
-    promise = [defense.privacy(k) for k in (1, 20)]
+    promise = [defense.privacy(Exposure(k)) for k in (1, 20)]
     assert promise[0] is None or promise[0].epsilon <= promise[1].epsilon
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import exp
 from typing import Any
 
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 from splitleak.attacks.norm import Norm
 from splitleak.attacks.similarity import Similarity
-from splitleak.contract import BadInput, Defense, Grant, Hooks, Split, Task, View
+from splitleak.contract import BadInput, Defense, Exposure, Grant, Hooks, Records, Split, Task, View
+from splitleak.contract.split import Bottom
 from splitleak.contract.view import Facts
 from splitleak.defenses.label_dp import LabelDP
 from splitleak.defenses.marvell import Marvell, solve, sum_kl
 from splitleak.defenses.max_norm import MaxNorm
 from splitleak.score import metrics
 from splitleak.score.attempt import Attempt
+from splitleak.train.party import Party
 
 B, D = 64, 12
 
@@ -143,16 +146,16 @@ def test_a_batch_of_one_class_is_sent_as_it_is_and_every_class_of_three_is_noise
 # label_dp -----------------------------------------------------------------------------------------
 
 
-def answers(epsilon: float, seed: int = 3, k: int = 4, n: int = 4000) -> tuple[Hooks, Tensor, Tensor]:
-    split = Split(nn.Linear(5, 3), nn.Linear(3, 3), nn.Linear(3, k))  # type: ignore[arg-type]
-    split.forward = lambda x: torch.zeros(len(x), k)  # type: ignore[method-assign]
-    return LabelDP(epsilon).begin(split, seed), torch.rand(n, 5), torch.randint(0, k, (n,))
+def answers(epsilon: float, seed: int = 3, k: int = 4, n: int = 4000) -> tuple[Hooks, Records]:
+    split = Split(Bottom(nn.Linear(5, 3)), nn.Linear(3, k))
+    records = Records(torch.rand(n, 5), torch.randint(0, k, (n,)), torch.arange(n) + 7)
+    return LabelDP(epsilon).begin(split.measure((5,)), seed), records
 
 
 @pytest.mark.parametrize("epsilon", [0.3, 1.0, 3.0])
 def test_a_label_is_kept_as_often_as_epsilon_says_and_else_any_other(epsilon: float) -> None:
-    live, x, y = answers(epsilon)
-    told = live.batch(x, y)[1]
+    live, records = answers(epsilon)
+    told, y = live.labels(records), records.y
     keep = exp(epsilon) / (exp(epsilon) + 3)
     assert float((told == y).double().mean()) == pytest.approx(keep, abs=4 * (keep * (1 - keep) / 4000) ** 0.5)
     shift = (told - y)[told != y] % 4
@@ -160,28 +163,73 @@ def test_a_label_is_kept_as_often_as_epsilon_says_and_else_any_other(epsilon: fl
     assert ((counts / counts.sum() - 1 / 3).abs() < 4 * (2 / 9 / counts.sum()) ** 0.5).all()
 
 
-def test_a_record_is_answered_once_for_all_epochs_whatever_its_batch() -> None:
-    live, x, y = answers(0.5, n=200)
-    told = live.batch(x, y)[1]
-    order = torch.randperm(200)
+def test_a_record_is_answered_once_whatever_its_values_its_place_and_the_moment() -> None:
+    live, records = answers(0.5, n=200)
+    told, order = live.labels(records), torch.randperm(200)
     torch.manual_seed(99)
-    assert torch.equal(live.batch(x[order], y[order])[1], told[order])
-    assert torch.equal(torch.cat([live.batch(x[i : i + 1], y[i : i + 1])[1] for i in range(200)]), told)
+    assert torch.equal(live.labels(records.take(order)), told[order])
+    assert torch.equal(torch.cat([live.labels(records.take(torch.tensor([i]))) for i in range(200)]), told)
+    assert torch.equal(live.labels(replace(records, x=records.x.flip(1))), told)
     again, other = (answers(0.5, seed)[0] for seed in (3, 4))
-    assert torch.equal(again.batch(x, y)[1], told)
-    assert not torch.equal(other.batch(x, y)[1], told)
+    assert torch.equal(again.labels(records), told)
+    assert not torch.equal(other.labels(records), told)
+
+
+def test_copies_of_a_record_share_one_answer_and_records_of_equal_values_do_not() -> None:
+    live, records = answers(0.5, n=200)
+    alike = replace(records, x=torch.zeros(200, 5), y=torch.zeros(200, dtype=torch.long))
+    assert len(live.labels(alike).unique()) == 4
+    assert len(live.labels(replace(alike, id=torch.full((200,), -5))).unique()) == 1
+
+
+EPOCHS = 20
+
+
+@pytest.mark.parametrize("variation", [{}, {"flip": "both"}, {"augment": True}], ids=["plain", "flip", "augment"])
+def test_twenty_epochs_of_varied_images_name_no_more_labels_than_one(
+    attempt: Callable[..., Attempt], monkeypatch: pytest.MonkeyPatch, variation: dict[str, Any]
+) -> None:
+    places, drawn = list[Tensor](), Party.drawn
+
+    def noted(party: Party) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for batch in drawn(party):
+            places.append(batch[2])
+            yield batch
+
+    monkeypatch.setattr(Party, "drawn", noted)
+    seen: list[Tensor] = []
+
+    def look(view: View) -> None:
+        places.clear()
+        seen.extend(step.labels for step in view.steps)
+        seen.append(view.labels)
+
+    scene = {"dataset": {"name": "toy_images", "n": 200, "task": "classes"}, "model": "mlp", "protocol": "vanilla"}
+    tried = attempt(look, "STEPS|LABELS", defense={"name": "label_dp", "epsilon": 0.5},
+                    train={"epochs": EPOCHS} | variation, **scene)  # fmt: skip
+    private, targets = tried.scene.data.private, tried.scene.targets
+    counts = torch.zeros(len(private), tried.scene.data.task.size)
+    counts.index_put_((torch.cat(places), torch.cat(seen[:-1])), torch.tensor(1.0), accumulate=True)
+    assert (counts.max(1).values == EPOCHS).all()  # one label in all epochs
+    sent = dict(zip(private.id.tolist(), counts.argmax(1).tolist(), strict=True))
+    assert [sent[i] for i in targets.id.tolist()] == seen[-1].tolist()  # and in the release
+    right = float((counts.argmax(1) == private.y).double().mean())
+    n, keep = len(private), 1 / (1 + exp(-0.5))
+    assert right == pytest.approx(keep, abs=4 * (keep * (1 - keep) / n) ** 0.5)
 
 
 def test_label_dp_promises_the_same_epsilon_however_often_a_label_is_sent() -> None:
-    promise = LabelDP(2.0).privacy(20)
+    promise = LabelDP(2.0).privacy(Exposure(20, copies=4))
     assert (promise.epsilon, promise.epsilon_one, promise.delta) == (2.0, 2.0, 0.0)
-    assert LabelDP(2.0).privacy(0).epsilon == 0
+    assert (promise.unit, promise.adjacency, promise.multiplicity) == ("label", "replace", 4)
+    assert LabelDP(2.0).privacy(Exposure(20, copies=4, records=3)).epsilon == 6.0  # of a person
+    assert LabelDP(2.0).privacy(Exposure(0, released=False)).epsilon == 0
 
 
 def test_label_dp_refuses_what_is_no_class() -> None:
-    live, x, _ = answers(1.0)
+    live, records = answers(1.0)
     with pytest.raises(BadInput, match="defense 'label_dp'"):
-        live.batch(x, torch.rand(len(x), 1, 4, 4))
+        live.labels(replace(records, y=torch.rand(len(records), 1, 4, 4)))
 
 
 @pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
@@ -190,7 +238,7 @@ def test_a_split_learns_the_number_of_classes_and_trains_on_its_answers(
 ) -> None:
     tried = attempt(lambda view: None, protocol=protocol, defense={"name": "label_dp", "epsilon": 1.0})
     live, targets = tried.victim.live, tried.scene.targets
-    told = live.batch(targets.x, targets.y)[1]
+    told = live.labels(targets)
     assert live.classes == 3  # type: ignore[attr-defined]
     assert not torch.equal(told, targets.y)
     assert tried.victim.split.training is False
@@ -207,7 +255,7 @@ def test_who_is_granted_labels_sees_those_that_were_sent(attempt: Callable[..., 
 
     tried = attempt(look, wants="STEPS|LABELS", defense={"name": "label_dp", "epsilon": 0.5})
     targets = tried.scene.targets
-    assert torch.equal(seen[-1], tried.victim.live.batch(targets.x, targets.y)[1])
+    assert torch.equal(seen[-1], tried.victim.live.labels(targets))
     wrong = float((seen[-1] != targets.y).double().mean())
     assert wrong == pytest.approx(1 - 1 / (1 + 2 * exp(-0.5)), abs=0.2)
     plain = attempt(look, wants="STEPS|LABELS")

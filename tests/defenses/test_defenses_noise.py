@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from splitleak.contract import Defense
+from splitleak.contract import Defense, Exposure
 from splitleak.defenses.gaussian import Gaussian
 from splitleak.defenses.laplace_range import LaplaceRange
 from splitleak.defenses.none import NoDefense
@@ -36,7 +36,7 @@ def delta_of(multiplier: float, epsilon: float) -> float:
 def test_no_defence_sends_what_it_is_given_and_claims_nothing() -> None:
     z = torch.randn(4, 3)
     assert NoDefense().smash(z) is z
-    assert NoDefense().privacy(10) is None
+    assert NoDefense().privacy(Exposure(10)) is None
     assert str(NoDefense()) == "none"
 
 
@@ -91,7 +91,7 @@ def test_the_gradient_passes_straight_through_laplace_noise() -> None:
 
 
 def test_laplace_range_claims_no_privacy() -> None:
-    assert LaplaceRange().privacy(1) is None
+    assert LaplaceRange().privacy(Exposure(1)) is None
 
 
 def without_noise(defense: Gaussian, z: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def test_one_release_meets_its_epsilon_and_delta_with_nothing_to_spare(epsilon: 
     multiplier = defense.sigma / (2 * defense.clip)  # two clipped activations lie 2 * clip apart
     assert delta_of(multiplier, epsilon) == pytest.approx(delta, rel=0.001)
     assert delta_of(0.99 * multiplier, epsilon) > delta
-    claimed = defense.privacy(1)
+    claimed = defense.privacy(Exposure(0))
     assert claimed.epsilon == pytest.approx(epsilon)
     assert (claimed.delta, claimed.epsilon_one) == (delta, epsilon)
 
@@ -150,11 +150,11 @@ def test_the_composed_epsilon_is_dp_accountings_own(epsilon: float, releases: in
     defense = Gaussian(epsilon, clip=7)
     once = from_gaussian_mechanism(defense.sigma, sensitivity=2 * defense.clip, value_discretization_interval=1e-3)
     theirs = once.self_compose(releases).get_epsilon_for_delta(defense.delta)
-    assert defense.privacy(releases).epsilon == pytest.approx(theirs, rel=0.01)
+    assert defense.privacy(Exposure(releases - 1)).epsilon == pytest.approx(theirs, rel=0.01)
 
 
 def test_epsilon_grows_with_the_releases_but_slower_than_their_number() -> None:
-    epsilons = [Gaussian(0.1).privacy(k).epsilon for k in (0, 1, 2, 10, 100)]
+    epsilons = [Gaussian(0.1).privacy(Exposure(k, released=False)).epsilon for k in (0, 1, 2, 10, 100)]
     assert epsilons[0] == 0
     assert epsilons == sorted(set(epsilons))
     assert epsilons[-1] < 100 * 0.1

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from splitleak.contract import BadInput, Bottom, Hooks, Records, Split, Task
+from splitleak.contract import BadInput, Bottom, Exposure, Hooks, Records, Split, Task
 from splitleak.defenses.dp_sgd import DPSGD
 from splitleak.defenses.dropout import Dropout
 from splitleak.defenses.gaussian import Gaussian
-from splitleak.jobs.making import privacy
 from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Clients
 from splitleak.score import channel
 from splitleak.score.null import NullChannel
+from splitleak.train.accounting import privacy
 from splitleak.train.division import divide
 from splitleak.train.loop import exchange, finish
 
@@ -157,20 +157,20 @@ def test_dp_sgds_epsilon_is_the_accountants(noise: float, epochs: int, batches: 
     from dp_accounting.rdp import RdpAccountant
 
     other = RdpAccountant().compose(PoissonSampledDpEvent(1 / batches, GaussianDpEvent(noise)), epochs * batches)
-    mine = DPSGD(noise).privacy(epochs + 1, batches)
+    mine = DPSGD(noise).privacy(Exposure(epochs * batches, batches))
     assert mine.epsilon == pytest.approx(other.get_epsilon(1e-5), rel=0.03)
     assert mine.delta == 1e-5
 
 
 def test_epsilon_falls_with_noise_and_sampling_and_grows_with_epochs() -> None:
-    def epsilon(noise: float = 1.0, releases: int = 6, batches: int = 50) -> float:
-        return DPSGD(noise).privacy(releases, batches).epsilon
+    def epsilon(noise: float = 1.0, epochs: int = 5, batches: int = 50) -> float:
+        return DPSGD(noise).privacy(Exposure(epochs * batches, batches)).epsilon
 
-    assert epsilon(releases=1) == 0  # nothing was trained
+    assert epsilon(epochs=0) == 0  # nothing was trained
     assert epsilon(noise=0.7) > epsilon() > epsilon(noise=2.0) > 0
     assert epsilon(batches=1) > epsilon(batches=10) > epsilon()
-    assert epsilon(releases=2) < epsilon(releases=6) < epsilon(releases=21)
-    assert DPSGD().privacy(6, 50).epsilon_one == epsilon(releases=2)
+    assert epsilon(epochs=1) < epsilon(epochs=5) < epsilon(epochs=20)
+    assert DPSGD().privacy(Exposure(250, 50)).epsilon_one == epsilon(epochs=1)
 
 
 def test_without_sampling_epsilon_bounds_the_exact_composition() -> None:
@@ -178,17 +178,19 @@ def test_without_sampling_epsilon_bounds_the_exact_composition() -> None:
 
     for epochs in (1, 4, 20):
         exact = get_epsilon_gaussian(1 / sqrt(epochs), 1e-5)
-        assert exact <= DPSGD().privacy(epochs + 1).epsilon < 1.3 * exact
+        assert exact <= DPSGD().privacy(Exposure(epochs)).epsilon < 1.3 * exact
 
 
 def test_a_record_of_the_client_that_is_worst_off_is_what_is_accounted_for(stage: Stage) -> None:
-    for n, batches in ((1, {5}), (5, {1, 2})):  # 36 records of twelve patients, in batches of 8
-        made = staged(stage, DPSGD(), dataset="toy_images", train={"batch_size": 8}, clients={"n": n})
+    for n, batches in ((1, {7}), (5, {1, 2})):  # 36 records of twelve patients, in batches of 5; none of one record
+        made = staged(stage, DPSGD(), dataset="toy_images", train={"batch_size": 5}, clients={"n": n})
         parts = divide(made.data.private, made.recipe.clients, made.data.task, made.recipe.seeds.order)
-        assert {ceil(len(part) / 8) for part in parts} == batches
-        assert privacy(made).epsilon == max(DPSGD().privacy(3, b).epsilon for b in batches)
+        counts = [ceil((len(part) - 1) / 5) for part in parts]
+        assert {*counts} == batches
+        steps = 2 * sum(counts)
+        assert privacy(made, steps).epsilon == max(DPSGD().privacy(Exposure(2 * b, b)).epsilon for b in batches)
 
 
 def test_an_uncut_network_is_trained_without_a_defence_and_none_is_claimed(stage: Stage) -> None:
     made = staged(stage, Gaussian(), protocol="central", attack="blind")
-    assert privacy(made) is None
+    assert privacy(made, 10) is None

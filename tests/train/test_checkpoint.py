@@ -221,15 +221,15 @@ def test_every_defence_goes_on_bit_for_bit_and_with_its_counters(tmp_path: Path,
     assert killed_and_resumed(tmp_path / "killed", name) == Beats(tmp_path / "whole", name).outcome()
 
 
-REMEMBERS = ["dp_sgd", "label_dp", "proxy_adversary", "scrutinizer", "shredder", "splitguard"]
+REMEMBERS = ["dp_sgd", "proxy_adversary", "scrutinizer", "shredder", "splitguard"]
 
 
 def test_the_defences_that_remember_something_beside_weights_are_these(tmp_path: Path) -> None:
     own = [name for name in SPLIT if type(Beats(tmp_path, name).fresh().live).state is not Hooks.state]
-    assert own == sorted([*REMEMBERS, "quantize", "top_k"])  # these two have buffers alone, and say so
+    assert own == sorted([*REMEMBERS, "label_dp", "quantize", "top_k"])  # these three say that they have none
 
 
-@pytest.mark.parametrize("name", [name for name in REMEMBERS if name != "label_dp"])  # label_dp counts again, alike
+@pytest.mark.parametrize("name", REMEMBERS)
 def test_a_defence_that_forgot_its_state_would_be_found_out(
     tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

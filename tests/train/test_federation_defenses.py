@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadInput, Records, Update, View
+from splitleak.train import federation
 from splitleak.train.division import divide
 
 from .federations import SGD, Attempt, Stage, fed, learned, weights_of
@@ -113,3 +114,20 @@ def test_secagg_alone_is_refused_by_name(run: Any) -> None:
         BadInput, match="defense 'secagg': strategy fedavg and 1 clients in a round; it takes fedavg and"
     ):
         run(protocol=fed(), clients=1, defense="secagg", train=SGD, attack="blind")
+
+
+def test_label_dp_draws_one_label_for_a_record_in_all_rounds(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, places = list[Tensor](), list[Tensor]()
+    step, turn = federation.whole_step, federation.Client.turn
+    monkeypatch.setattr(federation, "whole_step", lambda *a: (labels.append(a[3][1]), step(*a))[1])
+    monkeypatch.setattr(federation.Client, "turn", lambda *a: (places.append(b[2]) or b for b in turn(*a)))
+    scene = stage(
+        protocol=fed(rounds=5), clients=2, train=SGD | {"flip": "both"}, defense={"name": "label_dp", "epsilon": 0.5},
+        dataset={"name": "toy_images", "task": "classes"}, model="mlp", attack="blind",
+    )  # fmt: skip
+    private = scene.data.private
+    seen = torch.zeros(len(private), 2).index_put_(
+        (torch.cat(places), torch.cat(labels)), torch.tensor(1.0), accumulate=True
+    )
+    assert seen.max(1).values.tolist() == [5] * len(private)
+    assert not torch.equal(seen.argmax(1), private.y)

@@ -148,6 +148,7 @@ CASES: dict[str, tuple[str, str, dict[str, str]]] = {
     "noise at the cut": ("vanilla", "1", NOISE),
     "a proxy beside the client": ("u_shape", "1", {"defense": '{ name = "proxy_adversary", width = 4 }'}),
     "noise at the server": ("vanilla", SEQUENTIAL, {"defense": '"marvell"'}),
+    "labels drawn by the client": ("vanilla", PARALLEL, {"defense": '"label_dp"'}),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from splitleak.contract.bases import Attack, Dataset, Model
 from splitleak.contract.defense import Defense, Hooks
 from splitleak.contract.errors import BadGuess, BadInput, Detected, Diverged, NotGranted
-from splitleak.contract.nouns import Data, Goal, Grant, Parameters, Privacy, Records, Shape
+from splitleak.contract.nouns import Data, Exposure, Goal, Grant, Parameters, Privacy, Records, Shape
 from splitleak.contract.plugin import Plugin, later
 from splitleak.contract.protocols import Protocol
 from splitleak.contract.split import Bottom, Head, Split
@@ -14,7 +14,7 @@ from splitleak.contract.task import Task
 from splitleak.contract.view import Update, View
 
 __all__ = [
-    "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Goal", "Grant",
-    "Head", "Hooks", "Model", "NotGranted", "Parameters", "Plugin", "Privacy", "Protocol", "Records", "Shape", "Split",
-    "Step", "Task", "Update", "View", "later",
+    "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Exposure",
+    "Goal", "Grant", "Head", "Hooks", "Model", "NotGranted", "Parameters", "Plugin", "Privacy", "Protocol", "Records",
+    "Shape", "Split", "Step", "Task", "Update", "View", "later",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from splitleak.contract.nouns import Parameters, Privacy
+from splitleak.contract.nouns import Exposure, Parameters, Privacy, Records
 from splitleak.contract.plugin import Plugin
 from splitleak.contract.protocols import Protocol
 from splitleak.contract.split import Split
@@ -21,8 +21,16 @@ class Hooks:
         """The optimiser of the parts of one client, `client.bottom` and `client.head`."""
         return make(client.client_parameters())
 
+    def labels(self, records: Records) -> Tensor:
+        """The labels (n, ...) that the client trains on and sends for these records of its own.
+
+        Called before training and again for each release. A random choice must depend on `records.id` alone, so that
+        all epochs, varied images, copies and releases of a record show one choice: several could be averaged.
+        """
+        return records.y
+
     def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The client's batch before the forward pass; the client sends this y."""
+        """The client's batch before the forward pass, with labels from `labels`; the client sends this y."""
         return x, y
 
     def smash(self, z: Tensor) -> Tensor:
@@ -85,9 +93,9 @@ class Defense(Plugin, Hooks):
         """Under `fedavg`: Flower's modifiers of the client's app, the outermost first."""
         return []
 
-    def privacy(self, releases: int, batches: int = 1) -> Privacy | None:
-        """The guarantee after `releases` releases of a record; None if the defence claims none.
+    def privacy(self, exposure: Exposure) -> Privacy | None:
+        """The guarantee after this use of a record and its copies; None if the defence claims none.
 
-        A record is released once an epoch, in one of the `batches` batches of its client, and once after training.
+        It names its unit, what neighbours differ by, and how many copies of the unit it counts.
         """
         return None

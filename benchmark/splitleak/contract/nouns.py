@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
+from math import ceil
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -109,9 +111,33 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """How often a victim used the records of one unit: of a record with its copies, or of a person."""
+
+    steps: int  # that its client really took; under `fedavg` rounds
+    batches: int = 1  # steps of its client in an epoch
+    copies: int = 1  # how many of the training records are the unit's
+    records: int = 1  # how many of these differ
+    released: bool = True  # whether each of the differing records is sent once more after training
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were begun: at most so often each copy was used."""
+        return ceil(self.steps / self.batches)
+
+    @property
+    def messages(self) -> int:
+        """Messages about the unit: each copy once an epoch, and each differing record in the release."""
+        return self.copies * self.epochs + self.records * self.released
+
+
+@dataclass(frozen=True)
 class Privacy:
-    """A differential-privacy guarantee for one record: composed over all its releases, and for a single release."""
+    """A differential-privacy guarantee for one unit: composed over all that was released, and for a single release."""
 
     epsilon: float
     delta: float
-    epsilon_one: float
+    epsilon_one: float  # of a single release of a single copy
+    unit: Literal["record", "label", "client"]  # what is hidden: a record, only its label, or all of a client
+    adjacency: Literal["add or remove", "replace"]  # what neighbours differ by: the unit is missing, or is another one
+    multiplicity: int = 1  # how many copies of the unit in the training records epsilon counts

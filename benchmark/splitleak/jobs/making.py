@@ -6,15 +6,13 @@ This file and all that it imports are the code of a victim, see `provenance`.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil
 
-from splitleak.contract import Data, Diverged, Privacy
+from splitleak.contract import Data, Diverged
 from splitleak.plan.case import Case
 from splitleak.score import channel, utility
 from splitleak.store import Store, digest
-from splitleak.train import provenance
+from splitleak.train import accounting, provenance
 from splitleak.train.checkpoint import Checkpoint
-from splitleak.train.division import divide
 from splitleak.train.facts import Kept, Learned, VictimFacts
 from splitleak.train.fit import Fit, Tell
 from splitleak.train.provenance import Hashes
@@ -74,9 +72,9 @@ def _measure(victim: Victim, facts: VictimFacts) -> None:
     )
     facts.bytes_up, facts.bytes_down = channel.wire_bytes(victim)
     facts.utility_floor = utility.floor(victim)
-    guarantee = privacy(victim)
-    if guarantee is not None:
-        facts.epsilon, facts.epsilon_one, facts.delta = guarantee.epsilon, guarantee.epsilon_one, guarantee.delta
+    sent = facts.learned.steps + (facts.learned.detected_at >= 0)  # the step that a defence stopped was sent
+    for name, value in accounting.facts(victim, sent).items():
+        setattr(facts, name, value)
 
 
 def learned_at_another_cut(case: Case, victim: Victim, made: Hashes, store: Store) -> Learned | None:
@@ -96,17 +94,3 @@ def learned_at_another_cut(case: Case, victim: Victim, made: Hashes, store: Stor
             copy_weights(victim.split, trained.split)
             return kept.facts.learned
     return None
-
-
-def privacy(victim: Victim) -> Privacy | None:
-    """The guarantee of the client with the weakest one, for a record, after all epochs and the release."""
-    recipe, data = victim.recipe, victim.data
-    if not recipe.traffic.cut and not recipe.traffic.updates:  # a network that is never cut is trained undefended
-        return None
-    if recipe.federated is not None:
-        counts, releases = {1}, recipe.federated.rounds
-    else:
-        parts = divide(data.private, recipe.clients, data.task, recipe.seeds.order)
-        counts, releases = {ceil(len(part) / recipe.train.batch_size) for part in parts}, recipe.train.epochs + 1
-    guarantees = [victim.defense.privacy(releases, batches) for batches in counts]
-    return max((g for g in guarantees if g), key=lambda g: g.epsilon, default=None)

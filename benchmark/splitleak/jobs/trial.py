@@ -18,7 +18,7 @@ from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
 from splitleak.plan.settings import Train
 from splitleak.train.fit import training_of
-from splitleak.train.party import Party
+from splitleak.train.party import Party, relabelled
 from splitleak.train.step import make_optimizer, whole_step
 from splitleak.train.victim import Victim
 
@@ -108,7 +108,8 @@ def training_steps(cell: Cell, made: Victim) -> Iterator[None]:
             yield
         return
     settings = local_settings(cell)
-    party = Party(0, made.split, made.data.private, settings, cell.seeds.order)
+    private = relabelled(made.data.private, made.live) if cell.traffic.updates else made.data.private
+    party = Party(0, made.split, private, settings, cell.seeds.order)
     optimizer = make_optimizer(settings)(made.split.train().parameters())
     while True:
         for x, y in party.batches():

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 METRICS = (
     "mse", "psnr", "ssim", "reid_top1", "dcor", "dtw", "judge_accuracy", "label_accuracy", "auc", "tpr_at_1fpr",
 )  # fmt: skip
-MEANS = ("utility_attacked", "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at")
+MEANS = (
+    "utility_attacked", "epsilon", "epsilon_person", "bytes_up", "bytes_down", "seconds_train", "seconds_attack",
+    "detected_at",
+)  # fmt: skip
 COLUMNS = (
     *ROW, "n_seeds", "utility_metric", "utility", "utility_ci95", "utility_drop", "utility_drop_ci95",
     "utility_attacked", "advantage", "advantage_ci95", "advantage_drop", "advantage_drop_ci95", "null_advantage",
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
-    "flags", "status", "version",
+    "flags", "status", "version", "privacy", "epsilon_person",
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -63,7 +66,16 @@ def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path)
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
     row["null_advantage"] = average([r["null"]["metrics"]["advantage"] for r in done if "null" in r])
     row["worst"] = evidence.worst(key)
+    row["privacy"] = _privacy(done)
     return row
+
+
+def _privacy(done: Sequence[Record]) -> str | None:
+    """What epsilon is about: `record x4, replace, delta 1e-05`; with the seed of the highest multiplicity."""
+    most = max(done, key=lambda r: r.get("multiplicity") or 0)
+    if not most.get("privacy_unit"):
+        return None
+    return f"{most['privacy_unit']} x{most['multiplicity']}, {most['adjacency']}, delta {most['delta']:g}"
 
 
 def _drops(done: Sequence[Record], undefended: Sequence[Record]) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from splitleak.contract import Hooks, Records
 from splitleak.plan.seeds import Stream
 from splitleak.train.loop import exchange
+from splitleak.train.party import relabelled
 from splitleak.train.victim import Victim
 
 
@@ -20,6 +21,7 @@ def release(victim: Victim, records: Records, stream: Stream, live: Hooks | None
     Batches are always full; the last one is filled up from the start. A noise scale read from a batch of one is zero.
     """
     live = live or victim.live
+    records = relabelled(records, live)
     parts: dict[str, list[Tensor]] = {}
     with stream:
         for index, n in filled(len(records), victim.recipe.train.batch_size):

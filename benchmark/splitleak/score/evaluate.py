@@ -12,6 +12,7 @@ from splitleak.contract import Goal
 from splitleak.score import utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
+from splitleak.train import accounting
 from splitleak.train.fit import Tell
 
 
@@ -36,6 +37,7 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
         fields["utility_attacked"] = utility.on_test(attempt.victim)[1]
         fields["steps_attacked"] = attempt.training.steps_done
         fields["detected_at"] = attempt.training.detected_at
+        fields |= accounting.facts(attempt.victim, attempt.training.steps_sent)
     if cell.null:
         fields["null"] = on_null_channel(scene)
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in fields["read"]:

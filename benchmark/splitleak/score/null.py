@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from splitleak.contract import Hooks, Parameters, Split, Update
+from splitleak.contract import Hooks, Parameters, Records, Split, Update
 
 
 def emptied(update: Update) -> Update:
@@ -37,6 +37,9 @@ class NullChannel(Hooks):
 
     def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
         return self.live.optimizer(client, make)
+
+    def labels(self, records: Records) -> Tensor:
+        return self.live.labels(records)
 
     def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.live.batch(x, y)

@@ -45,9 +45,13 @@ class VictimFacts:
     utility_clients: list[dict[str, Any]] | None = None  # of each client on its share of the test part
     bytes_up: int | None = None  # per record and epoch
     bytes_down: int | None = None
-    epsilon: float | None = None  # differential privacy: composed over all releases
+    epsilon: float | None = None  # differential privacy: composed over all releases of all copies; see `accounting`
     epsilon_one: float | None = None  # of a single release
     delta: float | None = None
+    privacy_unit: str | None = None
+    adjacency: str | None = None
+    multiplicity: int | None = None
+    epsilon_person: float | None = None
 
     def for_record(self) -> dict[str, Any]:
         """The part that each record about this victim repeats."""

@@ -23,6 +23,7 @@ from splitleak.train.division import divide
 from splitleak.train.facts import Sent
 from splitleak.train.federated import Client, Weights, load, nudged, strategy_of, taking_part, weights
 from splitleak.train.loopback import LoopbackGrid
+from splitleak.train.party import relabelled
 from splitleak.train.step import make_optimizer, rate_factor, whole_step
 from splitleak.train.victim import Victim
 
@@ -45,7 +46,7 @@ class Federation:
         self.places = divide(positions, recipe.clients, self.task, recipe.seeds.order)
         parts = [private.take(part.id.to(private.x.device)) for part in self.places]
         self.parties = [
-            Client(i, self.split, part, places.id, self.train, recipe.seeds.order)
+            Client(i, self.split, relabelled(part, self.live), places.id, self.train, recipe.seeds.order)
             for i, (part, places) in enumerate(zip(parts, self.places, strict=True))
         ]
         self.rounds_done, self.steps_done, self.losses, self.sent = 0, 0, list[float](), Sent()

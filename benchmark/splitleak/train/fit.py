@@ -14,7 +14,7 @@ from splitleak.train import collapse
 from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.facts import Learned
 from splitleak.train.loop import Training
-from splitleak.train.party import Party
+from splitleak.train.party import Party, relabelled
 from splitleak.train.victim import Victim
 from splitleak.train.whole import WholeTraining
 
@@ -122,7 +122,7 @@ class Fit:
 
     def _constant_loss(self) -> float:
         """The loss of the best constant answer on the labels that the client sent."""
-        private = self.victim.data.private
+        private = relabelled(self.victim.data.private, self.victim.live)
         return collapse.constant_loss(self.victim.live.batch(private.x, private.y)[1], self.victim.data.task)
 
 

@@ -19,7 +19,7 @@ from splitleak.plan.settings import Clients, Train
 from splitleak.train.averaging import average, client_copy, load_client
 from splitleak.train.division import divide
 from splitleak.train.ends import ClientEnd, ServerEnd
-from splitleak.train.party import Party
+from splitleak.train.party import Party, relabelled
 from splitleak.train.step import finite, make_optimizer, set_rate
 
 
@@ -59,11 +59,13 @@ class Training:
     ) -> None:
         self.split, self.task, self.live, self.settings, self.clients = split, task, live, settings, clients
         self.epochs_done, self.steps_done, self.detected_at = 0, 0, -1
+        self.steps_sent = 0  # a step that a hijacker leaves or a defence stops is sent, but not done
         self.losses: list[float] = []  # mean loss of the task in each finished epoch
         parts = divide(private, clients, task, seed)
         splits = [split] if clients.n == 1 else [client_copy(split) for _ in parts]
         self.parties = [
-            Party(i, s, records, settings, seed) for i, (s, records) in enumerate(zip(splits, parts, strict=True))
+            Party(i, s, relabelled(records, live), settings, seed)
+            for i, (s, records) in enumerate(zip(splits, parts, strict=True))
         ]
         self.current = self.parties[0]
         self._give_optimizers(make_optimizer(settings))
@@ -144,6 +146,7 @@ class Training:
         done = exchange(party.split, self.live, self.task, x, y)
         loss = finite(done.loss, f"at step {self.steps_done} (epoch {epoch})")
         copy_top = partial(copy.deepcopy, self.split.top)
+        self.steps_sent = self.steps_done + 1
         step = Step((epoch, index, party.number), done.wire, copy_top, grants, read)
         yield step
         step.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from splitleak.contract import Records, Split
+from splitleak.contract import Hooks, Records, Split
 from splitleak.plan.settings import Train
 from splitleak.train.augment import varied
 
@@ -32,6 +33,12 @@ class Party:
         for index in batched(order, self.settings.batch_size):
             x, y = self.records.x[index], self.records.y[index]
             yield *varied(x, y, self.settings.flip, self.settings.augment, self.order), index
+
+
+def relabelled(records: Records, live: Hooks) -> Records:
+    """The records of a client with the labels that its defence lets it train on and send."""
+    y = live.labels(records)
+    return records if y is records.y else replace(records, y=y)
 
 
 def batched(order: Tensor, size: int) -> list[Tensor]:

@@ -12,7 +12,7 @@ from splitleak.plan.case import Case
 from splitleak.snapshot import load_optimizers, optimizer_tensors, with_prefix
 from splitleak.train.averaging import client_tensors
 from splitleak.train.checkpoint import live_state, load_live_state
-from splitleak.train.party import Party
+from splitleak.train.party import Party, relabelled
 from splitleak.train.step import make_optimizer
 from splitleak.train.victim import fresh
 from splitleak.wire.connection import Connection
@@ -42,7 +42,8 @@ class ClientPart:
         self.victim = fresh(case, data)
         self.split, self.live, self.task, self.connection = self.victim.split, self.victim.live, data.task, connection
         self.split.top = RemoteTop(connection, self.split.out_shape)
-        self.party = Party(number, self.split, data.private, case.cell.train, case.seeds.order)
+        private = relabelled(data.private, self.live)
+        self.party = Party(number, self.split, private, case.cell.train, case.seeds.order)
         if self.split.client_parameters():
             self.party.optimizers = [self.live.optimizer(self.split, make_optimizer(case.cell.train))]
 
