@@ -68,6 +68,7 @@ class Metrics(TypedDict, total=False):
     label_accuracy: float  # share of right labels
     floor: float  # label accuracy, or overlap, of the best guess without the channel
     auc: float  # area under the ROC curve: of the second of two classes, of membership, of a property
+    auc_class: float  # membership: the AUC of the best guess from the class alone
     signed_auc: float  # 2 AUC - 1, of the second of two classes
     iou: float  # intersection over union of masks, mean over records
     dice: float  # Dice's overlap of masks, mean over records

@@ -88,6 +88,16 @@ def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
     return finite({"auc": area, "advantage": 2 * area - 1, "tpr_at_1fpr": tpr_at_fpr(guess, truth, 0.01)})
 
 
+def members(guess: Tensor, truth: Tensor, labels: Tensor) -> dict[str, float]:
+    """MEMBERSHIP of records with classes, labels (N,): also auc_class, the AUC of the share of members in a class.
+
+    No guess from the class alone does better. 0.5 where members and strangers have the same classes.
+    """
+    truth, labels = plain(truth).double(), plain(labels)
+    share = truth.new_zeros(int(labels.max()) + 1).index_add(0, labels, truth) / labels.bincount().clamp(min=1)
+    return finite({**scores(guess, truth), "auc_class": auc(share[labels], truth)})
+
+
 def finite(result: dict[str, float]) -> dict[str, float]:
     bad = [name for name, value in result.items() if not math.isfinite(value)]
     if bad:

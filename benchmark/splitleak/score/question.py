@@ -84,6 +84,8 @@ class Question:
         guess, truth, label = guess[self.counted], self.truth[self.counted], self.floor.label
         if self.goal is Goal.INPUTS:
             return metrics.inputs(guess, truth, self.floor.inputs[self.counted], self.in_range)
+        if self.goal is Goal.MEMBERSHIP and self.task.kind == "classes":
+            return metrics.members(guess, truth, self.targets.y)
         if self.goal is not Goal.LABELS:
             return metrics.scores(guess, truth)
         if isinstance(label, int):
