@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 METRICS = (
     "mse", "psnr", "ssim", "reid_top1", "dcor", "dtw", "judge_accuracy", "label_accuracy", "auc", "tpr_at_1fpr",
 )  # fmt: skip
-BESIDE = ("auc_class",)  # metrics to read others against; columns that came later stand after `version`
+BESIDE = (
+    "auc_class",
+    "nearest_aux",
+    "reid_strangers",
+    "reid_chance",
+)  # metrics to read others against; columns that came later stand after `version`
 MEANS = ("utility_attacked", "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at")
 COLUMNS = (
     *ROW, "n_seeds", "utility_metric", "utility", "utility_ci95", "utility_drop", "utility_drop_ci95",

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract import Goal
-from splitleak.score import utility
+from splitleak.score import levels, utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train.fit import Tell
@@ -21,7 +21,7 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     attempt = Attempt(scene, tell=tell)
     guess, seconds = attempt.run()
     fields: dict[str, Any] = {
-        "metrics": question.score(guess),
+        "metrics": question.score(guess) | levels.beside(scene),
         "bootstrap_ci95": question.ci95(guess, seeds.of("bootstrap")),
         "floor": question.floor.kind if scene.goal is Goal.INPUTS else "blind",
         "n_targets": len(question.counted),

@@ -50,7 +50,7 @@ class Question:
                     f"{who}: guess ranges from {found}, goal {self.goal.name} needs {low:g} to {high:g}: clamp it"
                 )
             checked = checked.clamp(low, high)
-        return checked if self.group is None else self.matched(checked)
+        return self.placed(checked)
 
     def matched(self, guess: Tensor) -> Tensor:
         """The guess, its members in the order that fits best within each group (Kuhn 1955)."""
@@ -64,6 +64,16 @@ class Question:
             found[members] = guessed[torch.from_numpy(linear_sum_assignment(cost.numpy())[1])]
         return found
 
+    def placed(self, guess: Tensor) -> Tensor:
+        """The guess in the order in which it is scored."""
+        return guess if self.group is None else self.matched(guess)
+
+    def drawn(self, others: Tensor, generator: np.random.Generator) -> Tensor:
+        """Records of others (M, *in) drawn blindly, as many as there are targets, in the order that is scored."""
+        n = len(self.targets)
+        chosen = torch.from_numpy(generator.choice(len(others), n, replace=len(others) < n))
+        return self.placed(others[chosen.to(others.device)].cpu().double())
+
     def with_drawn_floor(self, aux: Records, seed: int) -> Question:
         """The same question with the better of two floors: the mean record, or records drawn from the auxiliary set.
 
@@ -72,8 +82,7 @@ class Question:
         """
         if self.goal is not Goal.INPUTS:
             return self
-        chosen = np.random.default_rng(seed).choice(len(aux), len(self.targets), replace=len(aux) < len(self.targets))
-        drawn = self.matched(aux.x[torch.from_numpy(chosen).to(aux.x.device)].cpu().double())
+        drawn = self.drawn(aux.x, np.random.default_rng(seed))
         fits = [(self.truth - guess).square().mean() for guess in (self.floor.inputs, drawn)]
         if fits[0] <= fits[1]:
             return self
