@@ -158,7 +158,7 @@ class Record(TypedDict, total=False):
     # The attack
     metrics: Metrics
     bootstrap_ci95: float  # half-width of the 95 % interval of the advantage over targets
-    floor: str  # the guess without the channel: "mean record", "class mean", "auxiliary records" or "blind"
+    floor: str  # which guess without the channel is the floor: "mean record", "class mean", "centroids", "constant" ...
     n_targets: int  # records that are scored
     seconds_attack: float  # of the run on the real channel
     read: list[str]  # what the attack read from its view

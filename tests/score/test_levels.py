@@ -12,10 +12,11 @@ from torch import Tensor
 
 import splitleak
 from splitleak.contract import Goal, Records, Task
+from splitleak.pieces.distances import nearest
 from splitleak.score import levels
 from splitleak.score.floor import Floor
 from splitleak.score.question import Question
-from splitleak.score.similarity import nearest, reid_top1
+from splitleak.score.similarity import reid_top1
 
 LEVELS = {"nearest_aux", "reid_strangers", "reid_chance"}
 
@@ -23,7 +24,7 @@ LEVELS = {"nearest_aux", "reid_strangers", "reid_chance"}
 def question(truth: Tensor, group: Tensor | None = None) -> Question:
     n = len(truth)
     records = Records(truth, torch.zeros(n, dtype=torch.long), torch.arange(n))
-    floor = Floor(truth.double().mean(0).expand_as(truth), 0, "mean record")
+    floor = Floor(truth.double().mean(0).expand_as(truth), "mean record")
     return Question(Goal.INPUTS, Task("classes", 2), (0.0, 1.0), records, truth.double(), floor, torch.arange(n), group)
 
 
@@ -46,7 +47,7 @@ def test_nearest_aux_is_the_advantage_of_a_guess_that_retrieves() -> None:
 
 
 def sum_of_floor(asked: Question) -> float:
-    return float((asked.truth - asked.floor.inputs).square().flatten(1).mean(1).sum())
+    return float((asked.truth - asked.floor.guess).square().flatten(1).mean(1).sum())
 
 
 def test_strangers_alone_are_re_identified_by_chance_but_matched_in_sets_far_more_often() -> None:

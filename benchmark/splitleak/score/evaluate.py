@@ -23,7 +23,7 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     fields: dict[str, Any] = {
         "metrics": question.score(guess) | levels.beside(scene),
         "bootstrap_ci95": question.ci95(guess, seeds.of("bootstrap")),
-        "floor": question.floor.kind if scene.goal is Goal.INPUTS else "blind",
+        "floor": question.floor.kind,
         "n_targets": len(question.counted),
         "seconds_attack": seconds,
         "read": attempt.view.has_read,

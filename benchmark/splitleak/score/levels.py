@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import Goal, Grant
+from splitleak.pieces.distances import nearest
 from splitleak.score.per_target import errors
 from splitleak.score.question import Question
 from splitleak.score.scene import Scene
-from splitleak.score.similarity import nearest, reid_top1
+from splitleak.score.similarity import reid_top1
 
 DRAWS, NOISES = 10, 3  # how often strangers, and each kind of noise, are drawn
 LOUD = 3  # deviations of white noise: loud noise is matched best
@@ -39,7 +40,7 @@ def beside(scene: Scene) -> dict[str, float]:
 def nearest_aux(question: Question, aux: Tensor) -> float:
     """The advantage of the best retrieval: for each target the record of aux (M, *in) that is nearest to the truth."""
     best = aux.cpu()[nearest(question.truth, aux)]
-    return errors(best, question.truth, question.floor.inputs).advantage()
+    return errors(best, question.truth, question.floor.guess).advantage()
 
 
 def reid_strangers(question: Question, others: Tensor, seed: int) -> float:

@@ -46,9 +46,9 @@ def inputs(guess: Tensor, truth: Tensor, floor_guess: Tensor, in_range: tuple[fl
     return finite(result)
 
 
-def classes(scores: Tensor, labels: Tensor, floor_label: int) -> dict[str, float]:
-    """LABELS of classes: scores (N, K), labels (N,); floor_label is the auxiliary set's majority class."""
-    per = hits(scores, labels, floor_label)
+def classes(scores: Tensor, labels: Tensor, floor: int | Tensor) -> dict[str, float]:
+    """LABELS of classes: scores (N, K), labels (N,); floor is one class for all targets, or scores (N, K)."""
+    per = hits(scores, labels, floor)
     result = {
         "label_accuracy": float(per.guess.mean()),
         "floor": float(per.floor.mean()),

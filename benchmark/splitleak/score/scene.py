@@ -92,12 +92,11 @@ class Scene:
         counted = torch.ones(len(self.targets), dtype=torch.bool)
         if self.goal is Goal.LABELS:
             counted[self.hints.cpu()] = False
-        floor = floor_of(self.others, self.targets, self.data.task, Grant.LABELS in self.grants)
-        question = Question(
+        floor = floor_of(self.goal, self.data.task, self.others, self.targets, self.grants, self.group)
+        return Question(
             self.goal, self.data.task, self.data.in_range, self.targets, self._truth(), floor,
             counted.nonzero().flatten(), self.group,
         )  # fmt: skip
-        return question if self.group is None else question.with_drawn_floor(self.others, self.case.seeds.of("lots"))
 
     def _truth(self) -> Tensor:
         """What the attack has to find."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract.errors import BadGuess
+from splitleak.pieces.distances import squared_distances
 
 SLOW_DTW = 100  # records, where dtaidistance has no C library and one record takes 0.1 s
 CHUNK = 64  # records held in float64 at a time
@@ -23,17 +24,12 @@ def reid_top1(guess: Tensor, truth: Tensor) -> float:
     guess, truth (N, ...).
     """
     guess = checked(guess, truth)
-    distance = _distances(guess, truth)
+    distance = squared_distances(guess, truth)
     slack = 1e-10 * float(distance.abs().mean())  # far above rounding, far below any real difference
     own = distance.diagonal().clone()
     nearest = own < distance.fill_diagonal_(math.inf).amin(1) - slack
     same = (guess == plain(truth)).flatten(1).all(1)
     return float((nearest | same).double().mean())
-
-
-def nearest(truth: Tensor, records: Tensor) -> Tensor:
-    """(N,): the position in records (M, ...) of the one nearest to each truth (N, ...)."""
-    return _distances(plain(truth), plain(records)).argmin(1)
 
 
 def ssim(guess: Tensor, truth: Tensor) -> float:
@@ -78,21 +74,6 @@ def distance_correlation(x: Tensor, y: Tensor) -> float:
     a, b = _u_centred(x), _u_centred(y)
     scale = math.sqrt(float(a.square().sum()) * float(b.square().sum()))
     return float((a * b).sum()) / scale if scale > 0 else 0.0
-
-
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M): the squared distance of each a (N, ...) from each b (M, ...), less a's own |a|^2.
-
-    Computed as |b|^2 - 2 a.b around the mean b, slice by slice, and a slice holds at most 128 MB.
-    """
-    a, b = a.flatten(1), plain(b).flatten(1)
-    width = max(1, min(4096, 2**24 // max(len(a), len(b))))
-    distance = torch.zeros(len(a), len(b), dtype=torch.float64)
-    for p, q in zip(torch.split(a, width, 1), torch.split(b, width, 1), strict=True):
-        centre = q.double().mean(0)
-        p, q = p - centre, q - centre
-        distance += q.square().sum(1) - 2 * p @ q.T
-    return distance
 
 
 def _blur(side: int, margin: int) -> Tensor:
