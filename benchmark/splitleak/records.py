@@ -63,7 +63,7 @@ class Metrics(TypedDict, total=False):
     ssim: float  # structural similarity, at most 1
     reid_top1: float  # share of guesses that lie nearest to their own record among all targets
     reid_strangers: float  # the same of records of others, drawn blindly and matched as a guess is
-    reid_chance: float  # the highest that strangers' records or noise reach so
+    reid_chance: float  # the highest that strangers' records, noise or the floor's guess reach so
     nearest_aux: float  # advantage of the attacker's auxiliary record that is nearest to each target
     dcor: float  # distance correlation of guesses and records, 0 to 1
     dtw: float  # dynamic time warping distance by length

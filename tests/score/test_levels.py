@@ -68,6 +68,15 @@ def test_noise_is_matched_too_and_the_strongest_empty_guess_is_the_level() -> No
     assert levels.reid_noise(replace(asked, group=None), others, 1) < 4 / 64
 
 
+def test_a_class_mean_names_one_record_of_each_class_and_that_is_chance_too(run: Callable[..., list[Any]]) -> None:
+    attacks = ["blind", "toy_read_off"]  # whose threat holds the labels
+    blind, other = run(attack=attacks, protocol="vanilla", train={"epochs": 1})
+    assert blind["floor"] == "class mean"
+    assert blind["metrics"]["reid_top1"] > 1 / 64  # a guess for each class, nearest to one of its records
+    assert blind["metrics"]["reid_chance"] >= blind["metrics"]["reid_top1"]
+    assert other["metrics"]["reid_chance"] == blind["metrics"]["reid_chance"]  # whatever the attack
+
+
 def test_levels_stand_in_record_and_table_of_inputs_alone(run: Callable[..., list[Any]]) -> None:
     records = run(attack=["toy_read_off", {"name": "toy_read_off", "goal": "labels"}])
     found = {record["cell"]["goal"]: record for record in records}

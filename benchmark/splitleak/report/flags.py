@@ -18,7 +18,7 @@ from splitleak.train import provenance
 MEANINGS = {  # of each flag, short enough for one line
     "null-leak": "the attack also finds something on an empty channel: do not use",
     "attack-failed": "the attack does not work on the undefended victim",
-    "control-off-floor": "the blind guess is not at the floor: see docs/reading.md, The floor",
+    "control-off-floor": "the blind guess is not at its floor: see docs/reading.md",
     "below-blind": "works undefended, here no better than a blind guess",
     "utility-collapse": "more than half of what the model had learned is gone",
     "early-collapse": "the model came to give one constant answer",

@@ -31,7 +31,8 @@ def beside(scene: Scene) -> dict[str, float]:
     question, others = scene.question, scene.others.x
     strangers = reid_strangers(question, others, scene.case.seeds.of("strangers"))
     noise = reid_noise(question, others, scene.case.seeds.of("noise"))
-    found = {"reid_strangers": strangers, "reid_chance": max(strangers, noise)}
+    chance = max(strangers, noise, reid_top1(question.floor.guess, question.truth))
+    found = {"reid_strangers": strangers, "reid_chance": chance}
     if Grant.AUX in scene.grants:
         found["nearest_aux"] = nearest_aux(question, scene.aux.x)
     return found
