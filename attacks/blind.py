@@ -2,9 +2,10 @@
 
 The baseline beside every attack; it reads no message. Records: the mean auxiliary record, or the mean of the target's
 class where the threat holds the labels; for records that were sent together as many centroids of the auxiliary records
-(Lloyd 1982). Labels: the majority class (any class if there is clearly none), the mask that overlaps the auxiliary
-masks most, or the mean value; the label of the nearest auxiliary records where the threat holds the records; for labels
-that were sent together the class mix. Property and membership: the same score for every target.
+(Lloyd 1982), or noise with their covariance. Labels: the majority class (any class if there is clearly none), the mask
+that overlaps the auxiliary masks most, or the mean value; the label of the nearest auxiliary records where the threat
+holds the records; for labels that were sent together the class mix. Property and membership: the same score for every
+target.
 Without auxiliary data it knows only the range of the records and the number of classes.
 """
 
@@ -38,7 +39,7 @@ class Blind(Attack):
         if Grant.AUX not in view.grants:
             return torch.full((n, *view.in_shape), (low + high) / 2)
         if view.sets is not None:
-            return blind_guess.best_of_sets(view.aux, view.sets)
+            return blind_guess.best_for_sets(view.aux, view.sets)
         x = view.aux.double()
         if view.task.kind == "classes" and (Grant.LABELS | Grant.AUX_LABELS) in view.grants:
             return blind_guess.class_means(x, view.aux_labels, view.labels, view.classes)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from splitleak.contract import Goal, Grant, Task
+from splitleak.contract import Goal, Grant, Records, Task
 from splitleak.pieces import blind_guess
+from splitleak.pieces.matching import matched_records
 from splitleak.score.floor import floor_of
 from splitleak.score.scene import Scene
 
@@ -63,6 +64,26 @@ def test_the_class_mix_has_every_class_as_often_as_the_auxiliary_records() -> No
     assert mix[:10].sum(0).tolist() == [6, 3, 1]
     assert mix[10:].sum(0).tolist() == [2, 1, 0]
     assert mix.sum(1).tolist() == [1] * 13
+
+
+def test_noise_has_the_mean_and_the_covariance_of_the_records() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(400, 2) @ torch.tensor([[3.0, 1.0], [0.0, 0.5]]) + 2
+    found = blind_guess.noise_like(x, 20000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(found.mean(0), x.double().mean(0), rtol=0.0, atol=0.1)
+    torch.testing.assert_close(found.T.cov(), x.double().T.cov(), rtol=0.1, atol=0.1)
+
+
+def test_the_floor_of_a_set_is_the_best_of_all_its_guesses() -> None:
+    torch.manual_seed(0)
+    truth, sets = torch.randn(60, 6), torch.arange(60) // 20
+    for aux in (torch.randn(200, 6), torch.randn(3, 6)[torch.arange(200) % 3]):  # alike, and of three people only
+        parts = [Records(t, torch.zeros(len(t), dtype=torch.long), torch.arange(len(t))) for t in (aux, truth)]
+        floor = floor_of(Goal.INPUTS, Task("classes", 2), *parts, Grant(0), sets)
+        matched = [matched_records(guess, truth.double(), sets) for _, guess in blind_guess.for_sets(aux, sets)]
+        assert float((floor.guess - truth).square().mean()) == pytest.approx(
+            min(float((guess - truth).square().mean()) for guess in matched)
+        )
 
 
 def test_centroids_lie_between_the_mean_and_the_records() -> None:

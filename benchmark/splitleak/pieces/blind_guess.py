@@ -5,7 +5,8 @@ clearly is one (the constant mask, the mean value), or the mean label of the nea
 itself is known.
 A set, matched with the truth within an update, can do better than one guess for all. Of k records sent together it is k
 centroids of the auxiliary records (Lloyd 1982), drawn towards the mean: one centroid is the mean record, and as many as
-there are records are the records. Of k labels it is the class mix.
+there are records are the records. Or noise with their covariance, which is more varied than the records of a few
+people. Of k labels it is the class mix.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from splitleak.pieces.matching import matched_records
 SHARES = (1.0, 0.75, 0.5)  # of the way from the mean record to a centroid
 PASSES = 10  # of Lloyd's algorithm
 NEIGHBOURS = 5
+SAMPLE = 4096  # records that noise has the covariance of
 ROOM = 2**26  # numbers in the records that centroids are made of
 
 
@@ -29,34 +31,39 @@ def class_means(x: Tensor, y: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.stack(means)[labels]
 
 
-def of_sets(x: Tensor, sets: Tensor, share: float) -> Tensor:
-    """(N, *in): for each of the sets (N,) as many centroids as it has members, `share` of the way from the mean."""
+def for_sets(x: Tensor, sets: Tensor) -> list[tuple[str, Tensor]]:
+    """By name guesses (N, *in) of the members of the sets (N,), from auxiliary records x (M, *in)."""
     x = thinned(x).double()
-    sizes = sets.bincount()
-    made = {size: centroids(x, size) for size in sizes.unique().tolist() if size}
-    guess = x.new_zeros(len(sets), *x.shape[1:])
-    for number, size in enumerate(sizes.tolist()):
+    sizes = sets.bincount().tolist()
+    made = {size: centroids(x, size) for size in set(sizes) if size}
+    middle = x.mean(0).expand(len(sets), *x.shape[1:])
+    far = torch.empty_like(middle)
+    for number, size in enumerate(sizes):
         if size:
-            guess[sets == number] = made[size]
-    return torch.lerp(x.mean(0).expand_as(guess), guess, share)
+            far[sets == number] = made[size]
+    between = [("centroids", torch.lerp(middle, far, share)) for share in SHARES]
+    random = noise_like(x, len(sets), torch.Generator().manual_seed(0)).clamp(x.min(), x.max())
+    return [("mean record", middle), *between, ("noise", random)]
 
 
-def best_of_sets(x: Tensor, sets: Tensor) -> Tensor:
-    """The same with the share that suits one half of the auxiliary records as targets of the other half."""
+def best_for_sets(x: Tensor, sets: Tensor) -> Tensor:
+    """The one of them that suits one half of the auxiliary records as targets of the other half."""
     x = thinned(x)
     if len(x) < 2:
-        return of_sets(x, sets, 0.0)
+        return for_sets(x, sets)[0][1]
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     half, targets = x[order[::2]], x[order[1::2]].double()
     truth = targets[torch.arange(len(sets)) % len(targets)]
-    far = of_sets(half, sets, 1.0)
-    middle = half.double().mean(0).expand_as(far)
+    tried = [matched_records(guess, truth, sets) for _, guess in for_sets(half, sets)]
+    best = min(range(len(tried)), key=lambda k: float((tried[k] - truth).square().mean()))
+    return for_sets(x, sets)[best][1]
 
-    def error(share: float) -> float:
-        guess = matched_records(torch.lerp(middle, far, share), truth, sets)
-        return float((guess - truth).square().mean())
 
-    return of_sets(x, sets, min((*SHARES, 0.0), key=error))
+def noise_like(x: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """(n, *in): Gaussian noise with the mean and the covariance of (at most SAMPLE of) the records x (M, *in)."""
+    x = x[:: -(-len(x) // SAMPLE)].cpu().double()
+    weights = torch.randn(n, len(x), generator=generator).double() / len(x) ** 0.5
+    return x.mean(0) + torch.einsum("nm,m...->n...", weights, x - x.mean(0))
 
 
 def centroids(x: Tensor, k: int) -> Tensor:

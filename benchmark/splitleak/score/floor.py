@@ -51,10 +51,9 @@ def _records(task: Task, aux: Records, targets: Records, grants: Grant, sets: Te
     if task.kind == "classes" and Grant.LABELS in grants:
         yield Floor(blind_guess.class_means(x, y, targets.y.cpu(), task.size), "class mean")
     if sets is not None:
-        far, truth = blind_guess.of_sets(x, sets, 1.0), targets.x.cpu().double()
-        middle = blind_guess.thinned(x).mean(0).expand_as(far)
-        for share in blind_guess.SHARES:
-            yield Floor(matched_records(torch.lerp(middle, far, share), truth, sets), "centroids")
+        truth = targets.x.cpu().double()
+        for kind, guess in blind_guess.for_sets(x, sets):
+            yield Floor(matched_records(guess, truth, sets), kind)
 
 
 def _labels(task: Task, aux: Records, targets: Records, grants: Grant, sets: Tensor | None) -> Iterator[Floor]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import Goal, Grant
+from splitleak.pieces import blind_guess
 from splitleak.pieces.distances import nearest
 from splitleak.score.per_target import errors
 from splitleak.score.question import Question
@@ -21,7 +22,6 @@ from splitleak.score.similarity import reid_top1
 
 DRAWS, NOISES = 10, 3  # how often strangers, and each kind of noise, are drawn
 LOUD = 3  # deviations of white noise: loud noise is matched best
-SAMPLE = 256  # auxiliary records that the noise is made of
 
 
 def beside(scene: Scene) -> dict[str, float]:
@@ -53,18 +53,16 @@ def reid_strangers(question: Question, others: Tensor, seed: int) -> float:
 def reid_noise(question: Question, others: Tensor, seed: int) -> float:
     """The same of noise around the mean of others (M, *in): white, or with their covariance, whichever is more."""
     generator = torch.Generator().manual_seed(seed % 2**62)
-    some = others[torch.randperm(len(others), generator=generator)[:SAMPLE].to(others.device)].cpu().double()
-    middle = some.mean(0)
-    around = some - middle  # (M, *in)
+    n, some = len(question.truth), blind_guess.thinned(others).double()
+    middle, loud = some.mean(0), LOUD * (some - some.mean(0)).square().mean().sqrt()
 
     def white() -> Tensor:
-        return LOUD * around.square().mean().sqrt() * torch.randn(question.truth.shape, generator=generator).double()
+        return middle + loud * torch.randn(question.truth.shape, generator=generator).double()
 
     def alike() -> Tensor:
-        weights = torch.randn(len(question.truth), len(around), generator=generator).double() / len(around) ** 0.5
-        return torch.einsum("nm,m...->n...", weights, around)
+        return blind_guess.noise_like(some, n, generator)
 
     def share(guess: Tensor) -> float:
         return reid_top1(question.placed(guess.clamp(*question.in_range)), question.truth)
 
-    return max(mean(share(middle + noise()) for _ in range(NOISES)) for noise in (white, alike))
+    return max(mean(share(noise()) for _ in range(NOISES)) for noise in (white, alike))
