@@ -1,8 +1,11 @@
 """Blind guess (baseline): the best guess without the channel, e.g. the mean auxiliary record.
 
 The baseline beside every attack; it reads no message. Records: the mean auxiliary record, or the mean of the target's
-class where the threat holds the labels. Labels: the majority class, the mask that overlaps the auxiliary masks most,
-or the mean value. Property and membership: the same score for every target.
+class where the threat holds the labels; for records that were sent together as many centroids of the auxiliary records
+(Lloyd 1982), or noise with their covariance. Labels: the majority class (any class if there is clearly none), the mask
+that overlaps the auxiliary masks most, or the mean value; the label of the nearest auxiliary records where the threat
+holds the records; for labels that were sent together the class mix. Property and membership: the same score for every
+target.
 Without auxiliary data it knows only the range of the records and the number of classes.
 """
 
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.pieces import blind_guess
 
 
 @dataclass(frozen=True)
@@ -24,32 +28,35 @@ class Blind(Attack):
     goal: Goal = Goal.INPUTS
 
     def run(self, view: View) -> Tensor:
-        n = view.targets
         if self.goal is Goal.INPUTS:
             return self._records(view)
         if self.goal is not Goal.LABELS:
-            return torch.zeros(n)  # every target has the same score
-        if view.task.kind == "classes":
-            majority = (
-                view.aux_labels.bincount(minlength=view.classes)
-                if self._has_labels(view)
-                else torch.zeros(view.classes)
-            )
-            return majority.double().expand(n, -1)
-        if self._has_labels(view):
-            return view.task.constant(view.aux_labels).expand(n, *view.aux_labels.shape[1:])
-        raise RuntimeError("attack 'blind': the guess of a mask or a value needs labelled auxiliary records; set `aux`")
+            return torch.zeros(view.targets)  # every target has the same score
+        return self._labels(view)
 
     def _records(self, view: View) -> Tensor:
         n, (low, high) = view.targets, view.in_range
         if Grant.AUX not in view.grants:
             return torch.full((n, *view.in_shape), (low + high) / 2)
-        mean = view.aux.double().mean(0)  # (*in)
-        if view.task.kind != "classes" or Grant.LABELS not in view.grants or not self._has_labels(view):
-            return mean.expand(n, *view.in_shape)
-        x, y = view.aux.double(), view.aux_labels
-        means = [x[y == k].mean(0) if (y == k).any() else mean for k in range(view.classes)]
-        return torch.stack(means)[view.labels]  # (N, *in)
+        if view.sets is not None:
+            return blind_guess.best_for_sets(view.aux, view.sets)
+        x = view.aux.double()
+        if view.task.kind == "classes" and (Grant.LABELS | Grant.AUX_LABELS) in view.grants:
+            return blind_guess.class_means(x, view.aux_labels, view.labels, view.classes)
+        return x.mean(0).expand(n, *view.in_shape)
 
-    def _has_labels(self, view: View) -> bool:
-        return Grant.AUX_LABELS in view.grants
+    def _labels(self, view: View) -> Tensor:
+        n, classes = view.targets, view.task.kind == "classes"
+        if Grant.AUX_LABELS not in view.grants:
+            if classes:
+                return torch.zeros(n, view.classes)
+            raise RuntimeError(
+                "attack 'blind': to guess a mask or a value it needs labelled auxiliary records; set `aux`"
+            )
+        if (Grant.INPUTS | Grant.AUX) in view.grants:
+            return blind_guess.labels_of_nearest(view.inputs, view.aux, view.aux_labels, view.task)
+        if not classes:
+            return view.task.constant(view.aux_labels).expand(n, *view.aux_labels.shape[1:])
+        if view.sets is not None:
+            return blind_guess.class_mix(view.aux_labels, view.sets, view.classes)
+        return blind_guess.majority(view.aux_labels, view.classes).expand(n, -1)

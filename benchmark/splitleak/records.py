@@ -62,12 +62,16 @@ class Metrics(TypedDict, total=False):
     psnr: float  # dB, mean over records
     ssim: float  # structural similarity, at most 1
     reid_top1: float  # share of guesses that lie nearest to their own record among all targets
+    reid_strangers: float  # the same of records of others, drawn blindly and matched as a guess is
+    reid_chance: float  # the highest that strangers' records, noise or the floor's guess reach so
+    nearest_aux: float  # advantage of the attacker's auxiliary record that is nearest to each target
     dcor: float  # distance correlation of guesses and records, 0 to 1
     dtw: float  # dynamic time warping distance by length
     judge_accuracy: float  # share of guesses that a network trained on real records puts into the right class
     label_accuracy: float  # share of right labels
     floor: float  # label accuracy, or overlap, of the best guess without the channel
     auc: float  # area under the ROC curve: of the second of two classes, of membership, of a property
+    auc_class: float  # membership: the AUC of the best guess from the class alone
     signed_auc: float  # 2 AUC - 1, of the second of two classes
     iou: float  # intersection over union of masks, mean over records
     dice: float  # Dice's overlap of masks, mean over records
@@ -158,7 +162,7 @@ class Record(TypedDict, total=False):
     # The attack
     metrics: Metrics
     bootstrap_ci95: float  # half-width of the 95 % interval of the advantage over targets
-    floor: str  # the guess without the channel: "mean record", "class mean", "auxiliary records" or "blind"
+    floor: str  # which guess without the channel is the floor: "mean record", "class mean", "centroids", "constant" ...
     n_targets: int  # records that are scored
     seconds_attack: float  # of the run on the real channel
     read: list[str]  # what the attack read from its view

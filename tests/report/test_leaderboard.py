@@ -21,7 +21,8 @@ CONTRACT = (
     "n_seeds, utility_metric, utility, utility_ci95, utility_drop, utility_drop_ci95, utility_attacked, advantage, "
     "advantage_ci95, advantage_drop, advantage_drop_ci95, null_advantage, mse, psnr, ssim, reid_top1, dcor, dtw, "
     "judge_accuracy, label_accuracy, auc, tpr_at_1fpr, epsilon, bytes_up, bytes_down, seconds_train, seconds_attack, "
-    "detected_at, worst, flags, status, version, privacy, epsilon_person"
+    "detected_at, worst, flags, status, version, privacy, epsilon_person, auc_class, nearest_aux, reid_strangers, "
+    "reid_chance"
 )
 HERE = Path.cwd()
 
@@ -274,3 +275,14 @@ def test_printed_table_has_a_line_a_row_and_its_half_width() -> None:
     assert text.startswith("ecg_synthetic / ecg_cnn, cut 2, vanilla\n")
     assert "0.500±1.271" in text  # t(0.975, 1) * 0.1
     assert "failed" in text
+
+
+@pytest.mark.parametrize(
+    ("advantage", "interval", "off"),
+    [(0.0, 0.0, False), (0.019, 0.0, False), (0.07, 0.03, True), (0.07, 0.08, False), (-0.2, 0.05, True)],
+)
+def test_a_control_away_from_its_floor_is_flagged(advantage: float, interval: float, off: bool) -> None:
+    """Each seed by its own interval over targets: Student's over two seeds would excuse nearly everything."""
+    pair = [record("blind", seed=k, advantage=a, bootstrap_ci95=interval) for k, a in enumerate((0.0, advantage))]
+    assert ("control-off-floor" in only(*pair)["flags"].split()) is off
+    assert "control-off-floor" not in only(record("channel", advantage=-3.0, bootstrap_ci95=0.1))["flags"]

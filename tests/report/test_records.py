@@ -63,10 +63,11 @@ def test_metrics_of_every_goal_and_task_are_those_of_the_type() -> None:
         metrics.classes(torch.rand(8, 2), yes, 0),
         metrics.masks(torch.rand(8, 1, 4, 4), mask, mask[0]),
         metrics.values(torch.rand(8, 2), torch.rand(8, 2), torch.rand(2)),
-        metrics.scores(torch.rand(8), yes),
+        metrics.members(torch.rand(8), yes, yes),
     ]
     named = {name for score in scores for name in score}
-    assert named | {"judge_accuracy"} == fields(types.Metrics)  # which the worker adds
+    added = {"judge_accuracy", "nearest_aux", "reid_strangers", "reid_chance"}  # from more than guess and truth
+    assert named | added == fields(types.Metrics)
     also = [
         task_metrics.utility_also(torch.rand(8, 2), yes, splitleak.Task("classes", 2)),
         task_metrics.utility_also(torch.randn(8, 1, 4, 4), mask, splitleak.Task("mask", 1)),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from splitleak.contract import Goal, Records, Task
+from splitleak.contract import Goal, Grant, Records, Task
 from splitleak.score.floor import floor_of
 from splitleak.score.question import Question
 from splitleak.train.federation import NOTED
@@ -22,7 +22,7 @@ def question(n: int, groups: Tensor | None, goal: Goal = Goal.INPUTS) -> Questio
     x, y = torch.rand(n, 5), torch.arange(n) % 3
     records, aux = Records(x, y, torch.arange(n)), Records(torch.rand(200, 5), torch.arange(200) % 3, torch.arange(200))
     task = Task("classes", 3)
-    floor = floor_of(aux, records, task, knows_labels=False)
+    floor = floor_of(goal, task, aux, records, Grant(0), groups)
     truth = x.double() if goal is Goal.INPUTS else y
     return Question(goal, task, (0.0, 1.0), records, truth, floor, torch.arange(n), groups)
 
@@ -39,17 +39,32 @@ def test_a_guess_is_matched_within_its_update_and_not_beyond() -> None:
 def test_labels_are_matched_within_their_update_too() -> None:
     asked = question(6, torch.tensor([0, 0, 0, 1, 1, 1]), Goal.LABELS)
     said = F.one_hot(torch.tensor([2, 0, 1, 1, 2, 0]), 3).double()
-    assert asked.score(asked.check(said, "a"))["label_accuracy"] == 1
+    assert asked.check(said, "a").argmax(1).equal(asked.truth)
 
 
-def test_where_many_are_sent_together_others_records_are_the_better_blind_guess() -> None:
-    for n, kind in ((2, "mean record"), (150, "auxiliary records")):
-        asked = question(n, torch.zeros(n, dtype=torch.long))
-        aux = Records(torch.rand(200, 5), torch.zeros(200, dtype=torch.long), torch.arange(200))
-        floor = asked.with_drawn_floor(aux, 0).floor
-        assert floor.kind == kind
-        blind = replace(asked, floor=floor)
-        assert blind.score(blind.check(floor.inputs, "blind"))["advantage"] == pytest.approx(0, abs=1e-9)
+@pytest.mark.parametrize(("n", "kind"), [(1, "mean record"), (150, "centroids")])
+def test_where_many_are_sent_together_centroids_are_the_better_blind_guess(n: int, kind: str) -> None:
+    sets = torch.arange(150) // n
+    asked, alone = question(150, sets), question(150, None)
+    assert asked.floor.kind == kind
+    assert asked.score(asked.check(asked.floor.guess, "blind"))["advantage"] == pytest.approx(0, abs=1e-9)
+    assert (asked.score(alone.floor.guess)["advantage"] < -0.1) is (n > 1)  # the mean record
+
+
+@pytest.mark.parametrize("size", [2, 8, 40])
+def test_no_empty_guess_beats_the_floor_of_a_set(size: int) -> None:
+    asked = question(120, torch.arange(120) // size)
+    torch.manual_seed(2)
+    drawn, middle = torch.rand(120, 5), torch.full((120, 5), 0.5)
+    tries = [torch.lerp(middle, drawn, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    tries += [torch.stack([torch.rand(120, 5) for _ in range(3)]).mean(0), asked.truth.mean(0).expand(120, 5)]
+    assert max(asked.score(asked.check(guess, "empty"))["advantage"] for guess in tries) < 0.01
+
+
+def test_the_floor_of_labels_that_are_sent_together_is_the_class_mix() -> None:
+    asked = question(60, torch.arange(60) // 20, Goal.LABELS)
+    assert asked.floor.kind == "class mix"
+    assert asked.score(asked.check(F.one_hot(torch.arange(60) % 3, 3).double(), "a"))["floor"] > 0.9
 
 
 def test_targets_are_the_first_updates_records_each_once(stage: Stage) -> None:

@@ -32,6 +32,7 @@ class Facts:
     task: Task
     batch_size: int
     targets: int
+    sets: Tensor | None = None  # (N,) under fedavg: the update of each target; a guess of its members is a set
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class View(Gate):
         self.cut_shape, self.out_shape = facts.cut_shape, facts.out_shape
         self.task, self.targets, self.batch_size = facts.task, facts.targets, facts.batch_size
         self.classes = facts.task.size
+        self.sets = None if facts.sets is None else facts.sets.clone()
 
     @property
     def has_read(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Distances and penalties: variation of neighbouring values, maximum mean discrepancy, a critic's gradient."""
+"""Distances and penalties: variation of neighbours, maximum mean discrepancy, a critic's gradient, nearest records."""
 
 from __future__ import annotations
 
@@ -29,3 +29,23 @@ def gradient_between(critic: nn.Module, a: Tensor, b: Tensor) -> Tensor:
     between = (share * a + (1 - share) * b).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return gradient.flatten(1)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """(N, M): the squared distance of each a (N, ...) from each b (M, ...), less a's own |a|^2; double, on the CPU.
+
+    Computed as |b|^2 - 2 a.b around the mean b, slice by slice, and a slice holds at most 128 MB.
+    """
+    a, b = a.detach().cpu().flatten(1), b.detach().cpu().flatten(1)
+    width = max(1, min(4096, 2**24 // max(len(a), len(b))))
+    distance = torch.zeros(len(a), len(b), dtype=torch.float64)
+    for p, q in zip(torch.split(a, width, 1), torch.split(b, width, 1), strict=True):
+        centre = q.double().mean(0)
+        p, q = p - centre, q - centre
+        distance += q.square().sum(1) - 2 * p @ q.T
+    return distance
+
+
+def nearest(a: Tensor, b: Tensor) -> Tensor:
+    """(N,): the position in b (M, ...) of the record nearest to each a (N, ...)."""
+    return squared_distances(a, b).argmin(1)

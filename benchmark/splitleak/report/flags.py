@@ -18,6 +18,7 @@ from splitleak.train import provenance
 MEANINGS = {  # of each flag, short enough for one line
     "null-leak": "the attack also finds something on an empty channel: do not use",
     "attack-failed": "the attack does not work on the undefended victim",
+    "control-off-floor": "the blind guess is not at its floor: see docs/reading.md",
     "below-blind": "works undefended, here no better than a blind guess",
     "utility-collapse": "more than half of what the model had learned is gone",
     "early-collapse": "the model came to give one constant answer",
@@ -29,6 +30,7 @@ MEANINGS = {  # of each flag, short enough for one line
     "stale": "the code of a plug-in or the version has changed since",
 }
 FEW = 3  # seeds below which a row has too few
+NEAR = 0.02  # of the floor
 USUAL_GAIN = 0.1  # above a constant answer: what the undefended victim counts as where its row is missing
 
 
@@ -48,6 +50,8 @@ def _of_the_attack(key: RowKey, done: Sequence[Record], evidence: Evidence) -> I
     own = evidence.strength(key)
     if evidence.failed(key):
         yield "attack-failed"
+    elif key.control and any(off_floor(r) for r in done):
+        yield "control-off-floor"
     elif own is not None and own <= 0 and not key.control:
         yield "below-blind"
 
@@ -68,6 +72,11 @@ def _utility_collapsed(key: RowKey, evidence: Evidence) -> bool:
     undefended = evidence.done(key.undefended())
     before = mean(float(r["utility"]) for r in undefended) - floor if undefended else USUAL_GAIN
     return bool(now < before / 2)
+
+
+def off_floor(record: Record) -> bool:
+    """Is the advantage of a blind guess away from 0 by more than its interval over targets, and more than NEAR?"""
+    return abs(float(record["metrics"]["advantage"])) > max(NEAR, float(record.get("bootstrap_ci95", 0)))
 
 
 def stale(record: Record, base: Path) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 METRICS = (
     "mse", "psnr", "ssim", "reid_top1", "dcor", "dtw", "judge_accuracy", "label_accuracy", "auc", "tpr_at_1fpr",
 )  # fmt: skip
+BESIDE = ("auc_class", "nearest_aux", "reid_strangers", "reid_chance")  # metrics to read others against
 MEANS = (
     "utility_attacked", "epsilon", "epsilon_person", "bytes_up", "bytes_down", "seconds_train", "seconds_attack",
     "detected_at",
@@ -30,7 +31,7 @@ COLUMNS = (
     *ROW, "n_seeds", "utility_metric", "utility", "utility_ci95", "utility_drop", "utility_drop_ci95",
     "utility_attacked", "advantage", "advantage_ci95", "advantage_drop", "advantage_drop_ci95", "null_advantage",
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
-    "flags", "status", "version", "privacy", "epsilon_person",
+    "flags", "status", "version", "privacy", "epsilon_person", *BESIDE,  # what came later stands after `version`
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -62,7 +63,7 @@ def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path)
         row[name], row[f"{name}_ci95"] = interval([value(r) for r in done])
     if key.defense != "none":
         row |= _drops(done, evidence.done(key.undefended()))
-    row |= {name: average([r["metrics"].get(name) for r in done]) for name in METRICS}  # type: ignore[misc]
+    row |= {name: average([r["metrics"].get(name) for r in done]) for name in (*METRICS, *BESIDE)}  # type: ignore[misc]
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
     row["null_advantage"] = average([r["null"]["metrics"]["advantage"] for r in done if "null" in r])
     row["worst"] = evidence.worst(key)

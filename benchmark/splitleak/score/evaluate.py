@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract import Goal
-from splitleak.score import utility
+from splitleak.score import levels, utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import accounting
@@ -22,9 +22,9 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     attempt = Attempt(scene, tell=tell)
     guess, seconds = attempt.run()
     fields: dict[str, Any] = {
-        "metrics": question.score(guess),
+        "metrics": question.score(guess) | levels.beside(scene),
         "bootstrap_ci95": question.ci95(guess, seeds.of("bootstrap")),
-        "floor": question.floor.kind if scene.goal is Goal.INPUTS else "blind",
+        "floor": question.floor.kind,
         "n_targets": len(question.counted),
         "seconds_attack": seconds,
         "read": attempt.view.has_read,

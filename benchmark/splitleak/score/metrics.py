@@ -46,9 +46,9 @@ def inputs(guess: Tensor, truth: Tensor, floor_guess: Tensor, in_range: tuple[fl
     return finite(result)
 
 
-def classes(scores: Tensor, labels: Tensor, floor_label: int) -> dict[str, float]:
-    """LABELS of classes: scores (N, K), labels (N,); floor_label is the auxiliary set's majority class."""
-    per = hits(scores, labels, floor_label)
+def classes(scores: Tensor, labels: Tensor, floor: int | Tensor) -> dict[str, float]:
+    """LABELS of classes: scores (N, K), labels (N,); floor is one class for all targets, or scores (N, K)."""
+    per = hits(scores, labels, floor)
     result = {
         "label_accuracy": float(per.guess.mean()),
         "floor": float(per.floor.mean()),
@@ -86,6 +86,16 @@ def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
     """MEMBERSHIP and PROPERTY: guess (N,) higher for yes, truth (N,) 0 or 1; the floor is a coin."""
     area = auc(guess, truth)
     return finite({"auc": area, "advantage": 2 * area - 1, "tpr_at_1fpr": tpr_at_fpr(guess, truth, 0.01)})
+
+
+def members(guess: Tensor, truth: Tensor, labels: Tensor) -> dict[str, float]:
+    """MEMBERSHIP of records with classes, labels (N,): also auc_class, the AUC of the share of members in a class.
+
+    No guess from the class alone does better. 0.5 where members and strangers have the same classes.
+    """
+    truth, labels = plain(truth).double(), plain(labels)
+    share = truth.new_zeros(int(labels.max()) + 1).index_add(0, labels, truth) / labels.bincount().clamp(min=1)
+    return finite({**scores(guess, truth), "auc_class": auc(share[labels], truth)})
 
 
 def finite(result: dict[str, float]) -> dict[str, float]:

@@ -41,15 +41,19 @@ def errors(guess: Tensor, truth: Tensor, floor: Tensor) -> PerTarget:
     return PerTarget(_record_mse(guess, truth), _record_mse(floor.expand_as(truth), truth), 0)
 
 
-def hits(scores: Tensor, labels: Tensor, floor_label: int) -> PerTarget:
-    """Whether the label has the best score. If k classes share the best score, each counts 1 / k."""
+def hits(scores: Tensor, labels: Tensor, floor: int | Tensor) -> PerTarget:
+    """Whether the label has the best score. If k classes share the best score, each counts 1 / k.
+
+    floor: one class for all targets, or scores (N, K).
+    """
     scores, labels = plain(scores), plain(labels)
     if scores.dim() != 2 or scores.shape[:1] != labels.shape or not len(labels):
         raise BadGuess(f"guess has shape {tuple(scores.shape)}, must be (N, K) for labels {tuple(labels.shape)}")
     check_finite(scores)
     if labels.is_floating_point() or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise BadInput(f"labels must be integers in 0..{scores.shape[1] - 1}")
-    return PerTarget(hit(scores, labels), (labels == floor_label).double(), 1)
+    of_floor = (labels == floor).double() if isinstance(floor, int) else hit(plain(floor), labels)
+    return PerTarget(hit(scores, labels), of_floor, 1)
 
 
 def overlaps(probabilities: Tensor, truth: Tensor, floor_mask: Tensor) -> PerTarget:

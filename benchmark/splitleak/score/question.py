@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from splitleak.contract import BadGuess, Goal, Records, Task
+from splitleak.pieces.matching import matched_labels, matched_records
 from splitleak.score import metrics, per_target, uncertainty
 from splitleak.score.floor import Floor
 from splitleak.score.per_target import PerTarget
@@ -50,56 +51,46 @@ class Question:
                     f"{who}: guess ranges from {found}, goal {self.goal.name} needs {low:g} to {high:g}: clamp it"
                 )
             checked = checked.clamp(low, high)
-        return checked if self.group is None else self.matched(checked)
+        return self.placed(checked)
 
-    def matched(self, guess: Tensor) -> Tensor:
-        """The guess, its members in the order that fits best within each group (Kuhn 1955)."""
-        found, group = guess.clone(), cast(Tensor, self.group)
-        for members in (torch.nonzero(group == k).flatten() for k in range(int(group.max()) + 1)):
-            guessed, true = guess[members], self.truth[members]
-            if self.goal is Goal.INPUTS:
-                cost = torch.cdist(true.flatten(1), guessed.flatten(1)).square()
-            else:
-                cost = -guessed.log_softmax(1)[:, true].T
-            found[members] = guessed[torch.from_numpy(linear_sum_assignment(cost.numpy())[1])]
-        return found
+    def placed(self, guess: Tensor) -> Tensor:
+        """The guess in the order in which it is scored: the best one within each update."""
+        if self.group is None:
+            return guess
+        match = matched_records if self.goal is Goal.INPUTS else matched_labels
+        return match(guess, self.truth, self.group)
 
-    def with_drawn_floor(self, aux: Records, seed: int) -> Question:
-        """The same question with the better of two floors: the mean record, or records drawn from the auxiliary set.
+    def drawn(self, others: Tensor, generator: np.random.Generator) -> Tensor:
+        """Records of others (M, *in) drawn blindly, as many as there are targets, in the order that is scored."""
+        n = len(self.targets)
+        chosen = torch.from_numpy(generator.choice(len(others), n, replace=len(others) < n))
+        return self.placed(others[chosen.to(others.device)].cpu().double())
 
-        A drawn set fits better where many records were sent together: of a thousand heartbeats, some look like each
-        of a thousand others.
-        """
-        if self.goal is not Goal.INPUTS:
-            return self
-        chosen = np.random.default_rng(seed).choice(len(aux), len(self.targets), replace=len(aux) < len(self.targets))
-        drawn = self.matched(aux.x[torch.from_numpy(chosen).to(aux.x.device)].cpu().double())
-        fits = [(self.truth - guess).square().mean() for guess in (self.floor.inputs, drawn)]
-        if fits[0] <= fits[1]:
-            return self
-        return replace(self, floor=Floor(drawn, self.floor.label, "auxiliary records"))
+    @cached_property
+    def floor_guess(self) -> Tensor:
+        """The guess of the floor for the targets that count."""
+        return self.floor.guess[self.counted]
 
     def score(self, guess: Tensor) -> dict[str, float]:
         """All metrics of a checked guess."""
-        guess, truth, label = guess[self.counted], self.truth[self.counted], self.floor.label
+        guess, truth, floor = guess[self.counted], self.truth[self.counted], self.floor_guess
         if self.goal is Goal.INPUTS:
-            return metrics.inputs(guess, truth, self.floor.inputs[self.counted], self.in_range)
+            return metrics.inputs(guess, truth, floor, self.in_range)
+        if self.goal is Goal.MEMBERSHIP and self.task.kind == "classes":
+            return metrics.members(guess, truth, self.targets.y)
         if self.goal is not Goal.LABELS:
             return metrics.scores(guess, truth)
-        if isinstance(label, int):
-            return metrics.classes(guess, truth, label)
-        return metrics.masks(guess, truth, label) if self.task.kind == "mask" else metrics.values(guess, truth, label)
+        kinds = {"classes": metrics.classes, "mask": metrics.masks, "value": metrics.values}
+        return kinds[self.task.kind](guess, truth, floor)
 
     def per_target(self, guess: Tensor) -> PerTarget:
-        guess, truth, label = guess[self.counted], self.truth[self.counted], self.floor.label
+        guess, truth, floor = guess[self.counted], self.truth[self.counted], self.floor_guess
         if self.goal is Goal.INPUTS:
-            return per_target.errors(guess, truth, self.floor.inputs[self.counted])
+            return per_target.errors(guess, truth, floor)
         if self.goal is not Goal.LABELS:
             return per_target.placements(guess, truth)
-        if isinstance(label, int):
-            return per_target.hits(guess, truth, label)
-        kind = per_target.overlaps if self.task.kind == "mask" else per_target.errors
-        return kind(guess, truth, label)
+        kinds = {"classes": per_target.hits, "mask": per_target.overlaps, "value": per_target.errors}
+        return kinds[self.task.kind](guess, truth, floor)
 
     def ci95(self, guess: Tensor, seed: int) -> float:
         return uncertainty.bootstrap_ci(self.per_target(guess), np.random.default_rng(seed))
@@ -115,14 +106,11 @@ class Question:
 
     def _fit(self, guess: Tensor, truth: Tensor) -> float:
         """How well guesses fit their truths, higher is better; the permutation test compares this."""
-        label = self.floor.label
         if self.goal is not Goal.LABELS:
             return per_target.auc(guess, truth)
-        if isinstance(label, int):
-            return float(per_target.hits(guess, truth, label).guess.mean())
-        if self.task.kind == "mask":
-            return float(per_target.overlaps(guess, truth, label).guess.mean())
-        return -float(per_target.errors(guess, truth, label).guess.mean())
+        kinds = {"classes": per_target.hits, "mask": per_target.overlaps, "value": per_target.errors}
+        fit = float(kinds[self.task.kind](guess, truth, self.floor_guess).guess.mean())
+        return -fit if self.task.kind == "value" else fit
 
     def _shape(self) -> tuple[int, ...]:
         n = len(self.targets)

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from splitleak.contract import BadInput, Data, Goal, Grant, threats
+from splitleak.contract import BadInput, Data, Goal, Grant, Records, threats
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
 from splitleak.score.floor import floor_of
@@ -82,18 +82,22 @@ class Scene:
         return [*self.data.flags, *(["test-in-train"] if strangers and self.test_in_train else [])]
 
     @cached_property
+    def others(self) -> Records:
+        """The auxiliary records of the victim's dataset without the targets: floors and levels are made of them."""
+        aux = self.data.aux
+        return aux.take((~torch.isin(aux.id, self.targets.id)).nonzero().flatten())
+
+    @cached_property
     def question(self) -> Question:
         """The question with its ground truth and its floor."""
         counted = torch.ones(len(self.targets), dtype=torch.bool)
         if self.goal is Goal.LABELS:
             counted[self.hints.cpu()] = False
-        own = self.data.aux.take((~torch.isin(self.data.aux.id, self.targets.id)).nonzero().flatten())
-        floor = floor_of(own, self.targets, self.data.task, Grant.LABELS in self.grants)
-        question = Question(
+        floor = floor_of(self.goal, self.data.task, self.others, self.targets, self.grants, self.group)
+        return Question(
             self.goal, self.data.task, self.data.in_range, self.targets, self._truth(), floor,
             counted.nonzero().flatten(), self.group,
         )  # fmt: skip
-        return question if self.group is None else question.with_drawn_floor(own, self.case.seeds.of("lots"))
 
     def _truth(self) -> Tensor:
         """What the attack has to find."""

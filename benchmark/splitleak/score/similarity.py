@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract.errors import BadGuess
+from splitleak.pieces.distances import squared_distances
 
 SLOW_DTW = 100  # records, where dtaidistance has no C library and one record takes 0.1 s
 CHUNK = 64  # records held in float64 at a time
@@ -20,18 +21,15 @@ CHUNK = 64  # records held in float64 at a time
 def reid_top1(guess: Tensor, truth: Tensor) -> float:
     """Share of guesses that are nearer to their own truth than to any other. A tie fails, except for an exact copy.
 
-    guess, truth (N, ...). The squared distance is computed as |t|^2 - 2 g.t around the mean truth, slice by slice.
+    guess, truth (N, ...).
     """
-    guess, truth = checked(guess, truth).flatten(1), plain(truth).flatten(1)
-    distance = torch.zeros(len(truth), len(truth), dtype=torch.float64)  # (N guesses, N truths), less |g|^2
-    for g, t in zip(torch.split(guess, 4096, 1), torch.split(truth, 4096, 1), strict=True):
-        centre = t.double().mean(0)
-        g, t = g - centre, t - centre
-        distance += t.square().sum(1) - 2 * g @ t.T
+    guess = checked(guess, truth)
+    distance = squared_distances(guess, truth)
     slack = 1e-10 * float(distance.abs().mean())  # far above rounding, far below any real difference
     own = distance.diagonal().clone()
     nearest = own < distance.fill_diagonal_(math.inf).amin(1) - slack
-    return float((nearest | (guess == truth).all(1)).double().mean())
+    same = (guess == plain(truth)).flatten(1).all(1)
+    return float((nearest | same).double().mean())
 
 
 def ssim(guess: Tensor, truth: Tensor) -> float:

@@ -53,7 +53,7 @@ def facts(attempt: Running) -> Facts:
     cut, out = attempt.victim.split.shapes(data.in_shape)
     return Facts(
         data.in_shape, data.in_range, cut if traffic.cut else (), out if traffic.head else None, data.task,
-        scene.cell.train.batch_size, len(scene.targets),
+        scene.cell.train.batch_size, len(scene.targets), scene.group,
     )  # fmt: skip
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from splitleak.contract import BadInput, Data, Goal, Records
+from splitleak.contract import BadInput, Data, Goal, Records, Task
 from splitleak.datasets.reading.identity import record_hashes
 from splitleak.plan.case import Case
 
@@ -20,13 +21,35 @@ def targets_of(case: Case, data: Data) -> tuple[Records, Tensor]:
     members, strangers = unique(data.private), unique(data.test)
     strangers = strangers.take((~torch.isin(strangers.id, data.private.id)).nonzero().flatten())
     if case.attack.goal is Goal.MEMBERSHIP:
-        half = min(evaluate.targets // 2, len(members), len(strangers))
-        both = join(some(members, half, generator), some(strangers, half, generator))
+        both = alike(members, strangers, evaluate.targets // 2, data.task, generator)
+        half = len(both[0])
         order = torch.randperm(2 * half, generator=generator)  # neither position nor batch may tell a member
-        return both.take(order.to(both.x.device)), (order < half).float()
+        return join(*both).take(order.to(members.x.device)), (order < half).float()
     source = members if evaluate.targets_from == "train" else strangers
     chosen = some(source, min(evaluate.targets, len(source)), generator)
     return chosen, torch.full((len(chosen),), float(evaluate.targets_from == "train"))
+
+
+def alike(
+    members: Records, strangers: Records, n: int, task: Task, generator: torch.Generator
+) -> tuple[Records, Records]:
+    """At most n members drawn at random, and as many strangers; each class occurs equally often in both.
+
+    Without this the class alone tells members from strangers. Masks and values have no classes to match.
+    """
+    members, strangers = some(members, len(members), generator), some(strangers, len(strangers), generator)
+    if task.kind != "classes":
+        n = min(n, len(members), len(strangers))
+        return members.take(torch.arange(n)), strangers.take(torch.arange(n))
+    ours, theirs = nth_of_class(members.y, task.size), nth_of_class(strangers.y, task.size)
+    chosen = torch.isin(ours, theirs).nonzero().flatten()[:n]  # as many of a class as both have
+    return members.take(chosen), strangers.take(torch.isin(theirs, ours[chosen]).nonzero().flatten())
+
+
+def nth_of_class(y: Tensor, classes: int) -> Tensor:
+    """(n,): a number for each record that names its class, and the how many-th of this class it is."""
+    nth = F.one_hot(y, classes).cumsum(0).gather(1, y[:, None])[:, 0]
+    return nth * classes + y
 
 
 def sent_together(
