@@ -19,17 +19,14 @@ class ToyFlat(Dataset):
     n: int = 68  # private records; the last four are copies of the first four, identity included
     width: int = 6
     task: Literal["classes", "value"] = "classes"
-    shared: bool = False  # the auxiliary part holds private records: the harness must keep the targets out
 
     def load(self) -> Data:
         generator = torch.Generator().manual_seed(7)
         parts = [self._part(k, n, generator) for k, n in enumerate((self.n - COPIES, 60, 60))]
         index = torch.cat([torch.arange(self.n - COPIES), torch.arange(COPIES)])
         private, aux, test = parts[0].take(index), parts[1], parts[2]
-        if self.shared:
-            aux = Records(*(torch.cat([getattr(p, k) for p in (private, aux)]) for k in ("x", "y", "id", "group")))
         task = Task("classes", CLASSES) if self.task == "classes" else Task("value", 2)
-        return Data(private, aux, test, task, (0.0, 1.0), ("patients-shared",) if self.shared else ())
+        return Data(private, aux, test, task, (0.0, 1.0))
 
     def _part(self, number: int, n: int, generator: torch.Generator) -> Records:
         x = torch.rand(n, self.width, generator=generator)
