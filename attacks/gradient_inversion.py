@@ -44,20 +44,20 @@ class GradientInversion(Attack):
         low, high = view.in_range
         guess = torch.full((view.targets, *view.in_shape), (low + high) / 2)
         for update in view.updates:
-            records = self.invert(view, update)
+            records = self._invert(view, update)
             guess[update.targets] = records[torch.arange(len(update.targets)) % len(records)]
         return guess
 
-    def invert(self, view: View, update: Update) -> Tensor:
+    def _invert(self, view: View, update: Update) -> Tensor:
         """(n, *in): the records of the start with the lowest cost."""
         model = view.fresh_model().train()
-        best = self.descend(model, view, update)
+        best = self._descend(model, view, update)
         for _ in range(self.restarts - 1):
             if best[0] > EXACT:
-                best = min(best, self.descend(model, view, update), key=lambda result: result[0])
+                best = min(best, self._descend(model, view, update), key=lambda result: result[0])
         return best[1]
 
-    def descend(self, model: nn.Module, view: View, update: Update) -> tuple[float, Tensor]:
+    def _descend(self, model: nn.Module, view: View, update: Update) -> tuple[float, Tensor]:
         """(cost, records (n, *in)) from one random start, by Adam on the sign of the gradient."""
         low, high = view.in_range
         n, batch = min(update.n, self.most), min(update.n, self.most, update.batch_size)

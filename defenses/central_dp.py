@@ -45,9 +45,9 @@ class CentralDP(Defense):
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
         """Of all rounds, and of one; the chance that a client is not drawn into a round is not used."""
-        return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
+        return Privacy(self._epsilon(releases), self.delta, self._epsilon(1))
 
-    def epsilon(self, rounds: int) -> float:
+    def _epsilon(self, rounds: int) -> float:
         from opacus.accountants import RDPAccountant
 
         accountant = RDPAccountant()

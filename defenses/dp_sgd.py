@@ -71,7 +71,7 @@ class DPSGD(Defense):
     def begin(self, split: Split, seed: int) -> Hooks:
         return _Live(self)
 
-    def noisy_optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> Any:
+    def _noisy_optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> Any:
         """Opacus' optimiser around the one that `make` returns, and its hooks on the client's parts."""
         per_record, noisy = _opacus()
         parts = [part for part in (client.bottom, client.head) if part is not None]
@@ -87,9 +87,9 @@ class DPSGD(Defense):
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
         """Of all epochs' updates, and of one epoch's; the last release, after training, changes no weight."""
-        return Privacy(self.epsilon(releases - 1, batches), self.delta, self.epsilon(1, batches))
+        return Privacy(self._epsilon(releases - 1, batches), self.delta, self._epsilon(1, batches))
 
-    def epsilon(self, epochs: int, batches: int) -> float:
+    def _epsilon(self, epochs: int, batches: int) -> float:
         """By the Renyi accountant; a record is in each batch with probability 1 / batches."""
         from opacus.accountants import RDPAccountant
 
@@ -107,7 +107,7 @@ class _Live(Hooks):
         self.optimizers: list[Any] = []
 
     def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
-        self.optimizers.append(self.defense.noisy_optimizer(client, make))
+        self.optimizers.append(self.defense._noisy_optimizer(client, make))
         return cast(torch.optim.Optimizer, self.optimizers[-1])
 
     def state(self) -> dict[str, Any]:

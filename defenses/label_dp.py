@@ -53,12 +53,12 @@ class _Live(Hooks):
         """x (B, *in) unchanged, y (B,) randomised."""
         if y.is_floating_point() or y.dim() > 1:
             raise BadInput("defense 'label_dp': it randomises labels of classes, and these labels are none")
-        self.classes = self.classes or self.count(x)
-        shifts = [self.shift(record.tobytes()) for record in x.detach().cpu().numpy()]
+        self.classes = self.classes or self._count(x)
+        shifts = [self._shift(record.tobytes()) for record in x.detach().cpu().numpy()]
         shift = torch.tensor(shifts, dtype=y.dtype, device=y.device)
         return x, (y + shift) % self.classes
 
-    def shift(self, record: bytes) -> int:
+    def _shift(self, record: bytes) -> int:
         """What is added to the label, modulo K: 0 keeps the true one; 1 to K - 1 are equally likely."""
         digest = blake2b(record, digest_size=16, key=self.key).digest()
         one, other = int.from_bytes(digest[:8], "big") / 2**64, int.from_bytes(digest[8:], "big")
@@ -72,7 +72,7 @@ class _Live(Hooks):
         self.classes = state["classes"]
 
     @torch.no_grad()
-    def count(self, x: Tensor) -> int:
+    def _count(self, x: Tensor) -> int:
         """K, from a prediction: the hook does not know it, nor do the shapes around the cut of a u-shape."""
         was = self.split.training
         k = self.split.eval()(x[:2]).shape[1]

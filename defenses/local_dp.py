@@ -37,9 +37,9 @@ class LocalDP(Defense):
 
     def privacy(self, releases: int, batches: int = 1) -> Privacy:
         """Of a client's updates of all rounds, and of one round, by the accountant."""
-        return Privacy(self.epsilon(releases), self.delta, self.epsilon(1))
+        return Privacy(self._epsilon(releases), self.delta, self._epsilon(1))
 
-    def epsilon(self, rounds: int) -> float:
+    def _epsilon(self, rounds: int) -> float:
         from math import log, sqrt
 
         from opacus.accountants import RDPAccountant

@@ -21,6 +21,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from splitleak.contract import Attack, Dataset, Defense, Goal, Grant, Model
 from splitleak.contract.errors import BadInput, did_you_mean
+from splitleak.contract.methods import check_methods
 from splitleak.contract.plugin import Plugin, Spec, defaults, show
 from splitleak.loading import load_file
 
@@ -61,7 +62,9 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
     spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
-    made = cast(Plugin, checked(cls, given, f"{kind} '{spec['name']}'"))
+    who = f"{kind} '{spec['name']}'"
+    check_methods(cls, BASES[kind], who)
+    made = cast(Plugin, checked(cls, given, who))
     object.__setattr__(made, "folder", base)  # where the paths of its parameters start
     for name, wanted in (("goal", Goal), ("needs", Grant)) if kind == "attack" else ():
         if not isinstance(getattr(made, name, None), wanted):
