@@ -12,6 +12,7 @@ import json
 import pkgutil
 from dataclasses import fields
 from functools import lru_cache
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -121,10 +122,17 @@ def _renamed(kind: Kind) -> dict[str, type[Plugin]]:
 
 
 def label(kind: Kind, spec: Spec, base: Path) -> str:
-    """The plug-in as tables print it: `laplace_range(epsilon=5)`."""
+    """The plug-in as tables print it: `laplace_range(epsilon=5)`.
+
+    A file of the user's is printed without its `.py`, unless a plug-in that ships has that name: `blind.py` is no
+    control, and `none.py` is not the undefended victim.
+    """
     spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
-    name = Path(spec["name"]).stem if spec["name"].endswith(".py") else spec["name"]
+    name = str(spec["name"])
+    if name.endswith(".py"):
+        name, stem = Path(name).name, Path(name).stem
+        name = name if stem.isidentifier() and find_spec(f"splitleak.{FOLDERS[kind]}.{stem}") else stem
     return show(cls, name, defaults(cls) | {k: v for k, v in spec.items() if k != "name"})
 
 
