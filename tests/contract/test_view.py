@@ -232,9 +232,12 @@ def test_auxiliary_records_hold_no_target(stage: Callable[..., Scene], goal: str
     assert len(scene.targets.id.unique()) == len(scene.targets)  # nor is a copy of one a target of its own
 
 
-def test_the_dataset_of_the_victim_as_auxiliary_one_holds_no_patient_of_a_target(stage: Callable[..., Scene]) -> None:
-    scene = stage(aux="./toy_flat.py", evaluate={"targets": 5})
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_dataset_of_the_victim_as_auxiliary_one_holds_patients_of_targets_only_where_all_parts_do(
+    stage: Callable[..., Scene], shared: bool
+) -> None:
+    scene = stage(dataset={"name": "toy_flat", "shared": shared}, aux="./toy_flat.py", evaluate={"targets": 5})
     assert set(scene.aux.id.tolist()) & set(scene.data.private.id.tolist())
     assert scene.aux.group is not None
     assert scene.targets.group is not None
-    assert not set(scene.aux.group.tolist()) & set(scene.targets.group.tolist())
+    assert bool(set(scene.aux.group.tolist()) & set(scene.targets.group.tolist())) is shared
