@@ -57,11 +57,11 @@ class FSHA(Attack):
         return needs | Grant.ARCHITECTURE if self.copy else needs
 
     def run(self, view: View) -> Tensor:
-        return self.hijack(view, lambda step: False)
+        return self._hijack(view, lambda step: False)
 
-    def hijack(self, view: View, spares: Callable[[Step], bool]) -> Tensor:
+    def _hijack(self, view: View, spares: Callable[[Step], bool]) -> Tensor:
         """The attack; a step that `spares` accepts gets the honest reply."""
-        code, inverse = self.train_pilot(view, view.aux)  # (M, *cut)
+        code, inverse = self._train_pilot(view, view.aux)  # (M, *cut)
         critic = nets.critic(view.cut_shape, self.width).to(code.device)
         optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
         for i, step in enumerate(view.steps):
@@ -71,13 +71,13 @@ class FSHA(Attack):
                 break
             z, rate = step.smashed, min(1.0, (1 - i / self.iterations) / self.calm)  # (B, *cut)
             optimizer.param_groups[0]["lr"] = self.lr * rate
-            self.train_critic(critic, optimizer, code[torch.randint(len(code), (len(z),), device=z.device)], z)
+            self._train_critic(critic, optimizer, code[torch.randint(len(code), (len(z),), device=z.device)], z)
             spared = spares(step)
             if i >= self.start and not spared:
                 step.reply(rate**2 * pull(critic, z))
         return decode(inverse, view.smashed)
 
-    def train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
+    def _train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
         """Learn to encode and decode auxiliary records. Returns their code (M, *cut) and the decoder."""
         pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
         if self.copy and len(view.in_shape) == 3:
@@ -99,7 +99,7 @@ class FSHA(Attack):
         with torch.no_grad():
             return torch.cat([pilot(x) for x in aux.split(256)]), inverse
 
-    def train_critic(self, critic: nn.Module, optimizer: torch.optim.Optimizer, code: Tensor, z: Tensor) -> None:
+    def _train_critic(self, critic: nn.Module, optimizer: torch.optim.Optimizer, code: Tensor, z: Tensor) -> None:
         """One step towards telling the pilot's code from the client's z, with a flat critic between the two."""
         gradient = gradient_between(critic, code, z)
         loss = F.softplus(-critic(code)).mean() + F.softplus(critic(z)).mean()

@@ -13,7 +13,7 @@ often each occurs: Wainakh et al., "User-Level Label Leakage from Gradients", 20
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -42,28 +42,31 @@ class GradientInversion(Attack):
 
     def run(self, view: View) -> Tensor:
         low, high = view.in_range
-        guess = torch.full((view.targets, *view.in_shape), (low + high) / 2)
-        for update in view.updates:
-            records = self.invert(view, update)
-            guess[update.targets] = records[torch.arange(len(update.targets)) % len(records)]
+        found = [(update.targets, self._invert(view, update)) for update in view.updates]
+        device = found[0][1].device if found else None
+        guess = torch.full((view.targets, *view.in_shape), (low + high) / 2, device=device)
+        for targets, records in found:
+            places = targets.to(device)
+            guess[places] = records[torch.arange(len(places), device=device) % len(records)]
         return guess
 
-    def invert(self, view: View, update: Update) -> Tensor:
+    def _invert(self, view: View, update: Update) -> Tensor:
         """(n, *in): the records of the start with the lowest cost."""
         model = view.fresh_model().train()
-        best = self.descend(model, view, update)
+        update = on_device(update, next(model.parameters()).device)
+        best = self._descend(model, view, update)
         for _ in range(self.restarts - 1):
             if best[0] > EXACT:
-                best = min(best, self.descend(model, view, update), key=lambda result: result[0])
+                best = min(best, self._descend(model, view, update), key=lambda result: result[0])
         return best[1]
 
-    def descend(self, model: nn.Module, view: View, update: Update) -> tuple[float, Tensor]:
+    def _descend(self, model: nn.Module, view: View, update: Update) -> tuple[float, Tensor]:
         """(cost, records (n, *in)) from one random start, by Adam on the sign of the gradient."""
         low, high = view.in_range
         n, batch = min(update.n, self.most), min(update.n, self.most, update.batch_size)
         sent = torch.cat([(update.after[k] - update.before[k]).flatten() for k, _ in model.named_parameters()])
         y, variables = labels(model, view, update, n)
-        x = torch.rand(n, *view.in_shape).mul(high - low).add(low).requires_grad_()
+        x = torch.rand(n, *view.in_shape, device=sent.device).mul(high - low).add(low).requires_grad_()
         optimizer = torch.optim.Adam([x, *variables], self.lr * (high - low))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.iterations)
         for _ in range(self.iterations):
@@ -78,6 +81,12 @@ class GradientInversion(Attack):
             with torch.no_grad():
                 x.clamp_(low, high)
         return cost.item(), x.detach()
+
+
+def on_device(update: Update, device: torch.device) -> Update:
+    """The same update with its weights on the device of the network; what crossed is on the CPU."""
+    before, after = ({name: t.to(device) for name, t in sent.items()} for sent in (update.before, update.after))
+    return replace(update, before=before, after=after)
 
 
 def simulated_update(model: nn.Module, view: View, update: Update, x: Tensor, y: Tensor, batch: int) -> Tensor:
@@ -109,12 +118,13 @@ def labels(model: nn.Module, view: View, update: Update, n: int) -> tuple[Tensor
     taken from its gradient; this repeats until every record has a class. Shares are relative, so a clipped update
     reveals the same labels.
     """
+    device = next(model.parameters()).device
     if view.task.kind != "classes":
-        output = functional_call(model, update.before, (torch.zeros(2, *view.in_shape),))[:1]
+        output = functional_call(model, update.before, (torch.zeros(2, *view.in_shape, device=device),))[:1]
         y = output.expand(n, *output.shape[1:]).clone().requires_grad_()
         return y, [y]
     last = [name for name, t in model.named_parameters() if t.shape == (view.classes,)][-1]
-    gradient = (update.before[last] - update.after[last]).clone()  # (K,) up to the factor of the client's optimiser
+    gradient = (update.before[last] - update.after[last]).cpu()  # (K,) up to the factor of the client's optimiser
     share = gradient[gradient < 0].sum() * (1 + 1 / view.classes) / n
     classes: list[int] = []
     for k in [int(k) for k in gradient.argsort() if gradient[k] < 0][:n]:
@@ -123,7 +133,7 @@ def labels(model: nn.Module, view: View, update: Update, n: int) -> tuple[Tensor
     while len(classes) < n:
         classes.append(int(gradient.argmin()))
         gradient[classes[-1]] -= share
-    return torch.tensor(classes), []
+    return torch.tensor(classes, device=device), []
 
 
 def total_variation(x: Tensor) -> Tensor:

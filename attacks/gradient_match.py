@@ -41,7 +41,7 @@ class GradientMatch(Attack):
             raise BadInput(
                 f"attack 'gradient_match': the task is a {view.task.kind}; this attack needs a task of classes"
             )
-        f, u = self.projected(view)
+        f, u = self._projected(view)
         hints, labels = view.hints
         starts = [-F.normalize(u[hints[labels == k]].mean(0), dim=0) for k in range(view.classes) if k in labels]
         weight = torch.zeros(view.classes, f.shape[1], dtype=f.dtype, device=f.device)
@@ -58,7 +58,7 @@ class GradientMatch(Attack):
             optimizer.step()
         return cosines_of_labels(f, u, weight, bias)
 
-    def projected(self, view: View) -> tuple[Tensor, Tensor]:
+    def _projected(self, view: View) -> tuple[Tensor, Tensor]:
         """Features and unit gradients, (N, R) each, on the leading directions of the gradients: R = K."""
         both = (view.smashed, view.gradient) if view.out_shape is None else (view.features, view.gradient_features)
         f, g = (t.double().flatten(1) for t in both)

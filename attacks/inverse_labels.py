@@ -34,11 +34,11 @@ class InverseLabels(InverseNetwork):
     def run(self, view: View) -> Tensor:
         x, y, held = view.aux, view.aux_labels, max(len(view.aux) // 10, 1)
         pairs, held_pairs = (x[held:], y[held:]), (x[:held], y[:held])
-        decoder = self.decoder(view, tuple(y.shape[1:]))
+        decoder = self._decoder(view, tuple(y.shape[1:]))
         guess = decode(self.learner.train(decoder, view, pairs, held_pairs, view.task.loss), view.smashed)
         return guess.sigmoid() if view.task.kind == "mask" else guess
 
-    def decoder(self, view: View, label_shape: Shape) -> nn.Module:
+    def _decoder(self, view: View, label_shape: Shape) -> nn.Module:
         """(B, *cut) -> (B, K) or (B, *label): from z alone, or from z and the server's features of it."""
         out_shape = (view.classes,) if view.task.kind == "classes" else label_shape
         from_smashed = self.learner.decoder(view.cut_shape, out_shape, None)

@@ -50,11 +50,11 @@ class Membership(Attack):
         with torch.no_grad():
             outputs = torch.cat([top(z) for z in view.smashed.split(256)]).double()  # (N, K), masks or values
         if self.source == "activation":
-            return self.confidence(outputs, view)
+            return self._confidence(outputs, view)
         pairs = zip(outputs.split(1), view.labels.split(1), strict=True)
         return -torch.stack([view.task.loss(output, y) for output, y in pairs])
 
-    def confidence(self, outputs: Tensor, view: View) -> Tensor:
+    def _confidence(self, outputs: Tensor, view: View) -> Tensor:
         """(N,): log of the largest class probability; for masks the mean distance of a probability from 1/2."""
         if view.task.kind == "value":
             raise BadInput(

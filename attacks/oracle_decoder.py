@@ -42,17 +42,17 @@ class OracleDecoder(Attack):
     descent: int = 60  # steps of the second guess
 
     def run(self, view: View) -> Tensor:
-        records, held = self.records(view)
+        records, held = self._records(view)
         batch = self.batch + -self.batch % view.batch_size
         learner = DecoderLearner(self.steps, batch, self.lr, self.width, self.dense, self.checks)
         decoder = learner.inverse(view, records, held)
         z, smashed = view.query(held), view.smashed
         decoded = decode(decoder, z)
-        if F.mse_loss(self.sharpen(decoded, z, view), held) < F.mse_loss(decoded, held):
-            return self.sharpen(decode(decoder, smashed), smashed, view)
+        if F.mse_loss(self._sharpen(decoded, z, view), held) < F.mse_loss(decoded, held):
+            return self._sharpen(decode(decoder, smashed), smashed, view)
         return decode(decoder, smashed)
 
-    def records(self, view: View) -> tuple[Tensor, Tensor]:
+    def _records(self, view: View) -> tuple[Tensor, Tensor]:
         """(n, *in) to train on (private and auxiliary) and (n, *in) held out (private, if there are any)."""
         private = view.pairs[0]
         aux = view.aux if Grant.AUX in view.grants else private[:0]
@@ -64,7 +64,7 @@ class OracleDecoder(Attack):
         n = max(min(self.held, len(source) // 10), 1)
         return torch.cat([source[n:], *([aux] if source is not aux else [])]), source[:n]
 
-    def sharpen(self, x: Tensor, z: Tensor, view: View) -> Tensor:
+    def _sharpen(self, x: Tensor, z: Tensor, view: View) -> Tensor:
         """(N, *in), (N, *cut) -> (N, *in): descend from x to records that the client sends as z, in slices."""
         return torch.cat([self._descend(a, b, view) for a, b in zip(x.split(250), z.split(250), strict=True)])
 

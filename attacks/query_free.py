@@ -46,14 +46,14 @@ class QueryFree(Attack):
     width: int = 32  # channels of the decoder, and of the head in a u-shape
 
     def run(self, view: View) -> Tensor:
-        shadow = self.train_shadow(view)
+        shadow = self._train_shadow(view)
         if self.invert == "search":
-            return torch.cat([self.descend(shadow, z, view.in_range, view.aux[:1]) for z in view.smashed.split(250)])
+            return torch.cat([self._descend(shadow, z, view.in_range, view.aux[:1]) for z in view.smashed.split(250)])
         defense = view.defense
         decoder = invert_surrogate(lambda x: defense.smash(shadow(x)), view, self.learn, self.batch, self.width)
         return decode(decoder, view.smashed)
 
-    def train_shadow(self, view: View) -> nn.Module:
+    def _train_shadow(self, view: View) -> nn.Module:
         """The shadow: x (B, *in) -> z (B, *cut)."""
         x, y, smashed, task, defense, top = view.aux, view.aux_labels, view.smashed, view.task, view.defense, view.top
         shadow, head = view.fresh_bottom().train(), nn.Sequential()
@@ -76,7 +76,7 @@ class QueryFree(Attack):
             schedule.step()
         return shadow.eval().requires_grad_(False)
 
-    def descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], like: Tensor) -> Tensor:
+    def _descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], like: Tensor) -> Tensor:
         """z (B, *cut) -> (B, *in), from the middle of the range."""
         low, high = span
         x = torch.full_like(like, (low + high) / 2).repeat(len(z), *[1] * (like.dim() - 1)).requires_grad_()

@@ -53,9 +53,9 @@ class Rmle(Attack):
             first = view.aux.mean(0)
         most = max(min(self.slice, 2**18 // prod(view.in_shape)), 2)  # one record alone gives a noise scale of 0
         f, noise = channel(view.bottom, view.defense, view.smashed[:most])
-        return torch.cat([self.search(f, noise, z, first, view.in_range) for z in view.smashed.split(most)])
+        return torch.cat([self._search(f, noise, z, first, view.in_range) for z in view.smashed.split(most)])
 
-    def search(
+    def _search(
         self, f: Callable[[Tensor], Tensor], noise: Tensor, z: Tensor, first: Tensor, span: tuple[float, float]
     ) -> Tensor:
         """z (B, *cut), variance of the noise (*cut) -> (B, *in)."""

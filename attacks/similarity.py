@@ -48,28 +48,28 @@ class Similarity(Attack):
     def run(self, view: View) -> Tensor:
         if view.task.kind != "classes":
             raise BadInput(f"attack 'similarity': the task is a {view.task.kind}; this attack needs a task of classes")
-        u, (hints, labels) = unit(self.messages(view).double().flatten(1)), view.hints  # (N, D)
+        u, (hints, labels) = unit(self._messages(view).double().flatten(1)), view.hints  # (N, D)
         known = labels.unique()  # C of the K classes have a hint
         if self.method == "cluster" and self.source == "gradient" and self.spectral:
             u = unit(torch.linalg.eigh(u @ u.T).eigenvectors[:, 1 - min(len(u), max(len(known), 2)) :])
         means = torch.stack([u[hints[labels == k]].mean(0) for k in known])  # (C, D): mean direction of the hints
         centres = unit(means)
         if self.method == "cluster":
-            clusters = self.clusters(u, centres)
+            clusters = self._clusters(u, centres)
             centres = clusters[linear_sum_assignment((-means @ clusters.T).cpu())[1]]
         guess = torch.full((len(u), view.classes), -2.0, dtype=u.dtype, device=u.device)  # no hint: below any cosine
         guess[:, known] = u @ centres.T
         return guess
 
-    def messages(self, view: View) -> Tensor:
+    def _messages(self, view: View) -> Tensor:
         """(N, *out) in a u-shape, else (N, *cut)."""
         if self.source == "gradient":
             return view.gradient if view.out_shape is None else view.gradient_features
         return view.smashed if view.out_shape is None else view.features
 
-    def clusters(self, u: Tensor, first: Tensor) -> Tensor:
+    def _clusters(self, u: Tensor, first: Tensor) -> Tensor:
         """(C, D) unit centres: those of the start with the largest mean cosine of targets (N, D) and their centres."""
-        centres = torch.cat([first[None], u[self.spread_starts(u, len(first))]])  # (S, C, D)
+        centres = torch.cat([first[None], u[self._spread_starts(u, len(first))]])  # (S, C, D)
         for _ in range(self.rounds):
             nearest = (u @ centres.mT).argmax(2)  # (S, N)
             members = F.one_hot(nearest, len(first)).to(u.dtype)  # (S, N, C)
@@ -77,7 +77,7 @@ class Similarity(Attack):
             centres = torch.where((members.sum(1) > 0)[..., None], unit(sums), centres)
         return centres[(u @ centres.mT).amax(2).mean(1).argmax()]
 
-    def spread_starts(self, u: Tensor, k: int) -> Tensor:
+    def _spread_starts(self, u: Tensor, k: int) -> Tensor:
         """(starts, k) rows of u, spread out as in k-means++ (Arthur and Vassilvitskii 2007): distant rows likelier."""
         chosen = torch.randint(len(u), (self.starts, 1), device=u.device)
         for _ in range(k - 1):

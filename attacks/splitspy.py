@@ -31,7 +31,7 @@ class SplitSpy(FSHA):
         return super().needs | Grant.TOP | Grant.LABELS
 
     def run(self, view: View) -> Tensor:
-        return self.hijack(view, FalseLabelDetector(view.task).detects)
+        return self._hijack(view, FalseLabelDetector(view.task).detects)
 
 
 class FalseLabelDetector:

@@ -55,19 +55,19 @@ class Unsplit(Attack):
             clone.requires_grad_(False)
             for (z, x), optimizer in zip(parts, optimizers, strict=True):
                 for _ in range(self.inner):
-                    self.improve(clone, z, x, optimizer)
+                    self._improve(clone, z, x, optimizer)
                     x.data.clamp_(low, high)
             clone.requires_grad_(True)
-            self.train_clone(clone, parts, clone_optimizer)
+            self._train_clone(clone, parts, clone_optimizer)
         return torch.cat([x.detach() for _, x in parts])
 
-    def improve(self, clone: nn.Module, z: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _improve(self, clone: nn.Module, z: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """One step of the guesses x (B, *in) towards records that this clone sends as z (B, *cut)."""
         loss = F.mse_loss(clone(x), z) + self.tv * total_variation(x) + self.l2 * x.square().mean()
         (x.grad,) = torch.autograd.grad(loss * len(z), x)  # a sum over targets: each has its own loss
         optimizer.step()
 
-    def train_clone(
+    def _train_clone(
         self, clone: nn.Module, parts: list[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
     ) -> None:
         """Steps of the clone towards sending z for the guesses, each on one slice."""

@@ -46,9 +46,9 @@ class CentralDP(Defense):
 
     def privacy(self, exposure: Exposure) -> Privacy:
         """Of all rounds, and of one; the chance that a client is not drawn into a round is not used."""
-        return Privacy(self.epsilon(exposure.steps), self.delta, self.epsilon(1), "client", "add or remove")
+        return Privacy(self._epsilon(exposure.steps), self.delta, self._epsilon(1), "client", "add or remove")
 
-    def epsilon(self, rounds: int) -> float:
+    def _epsilon(self, rounds: int) -> float:
         from opacus.accountants import RDPAccountant
 
         accountant = RDPAccountant()

@@ -74,7 +74,7 @@ class DPSGD(Defense):
     def begin(self, split: Split, seed: int) -> Hooks:
         return _Live(self)
 
-    def noisy_optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> Any:
+    def _noisy_optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> Any:
         """Opacus' optimiser around the one that `make` returns, and its hooks on the client's parts."""
         per_record, noisy = _opacus()
         parts = [part for part in (client.bottom, client.head) if part is not None]
@@ -91,10 +91,10 @@ class DPSGD(Defense):
     def privacy(self, exposure: Exposure) -> Privacy:
         """Of all updates, and of one epoch's with one copy; the release after training changes no weight."""
         batches, copies = exposure.batches, exposure.copies
-        whole, one = self.epsilon(exposure.steps, batches, copies), self.epsilon(batches, batches, 1)
+        whole, one = self._epsilon(exposure.steps, batches, copies), self._epsilon(batches, batches, 1)
         return Privacy(whole, self.delta, one, "record", "add or remove", copies)
 
-    def epsilon(self, steps: int, batches: int, copies: int) -> float:
+    def _epsilon(self, steps: int, batches: int, copies: int) -> float:
         """By the Renyi accountant; a record is in each batch with probability 1 / batches, and its copies with it."""
         from opacus.accountants import RDPAccountant
 
@@ -114,7 +114,7 @@ class _Live(Hooks):
         self.optimizers: list[Any] = []
 
     def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
-        self.optimizers.append(self.defense.noisy_optimizer(client, make))
+        self.optimizers.append(self.defense._noisy_optimizer(client, make))
         return cast(torch.optim.Optimizer, self.optimizers[-1])
 
     def state(self) -> dict[str, Any]:

@@ -56,10 +56,10 @@ class _Live(Hooks):
         y = records.y
         if y.is_floating_point() or y.dim() > 1:
             raise BadInput("defense 'label_dp': it randomises labels of classes, and these labels are none")
-        shifts = [self.shift(identity) for identity in records.id.tolist()]
+        shifts = [self._shift(identity) for identity in records.id.tolist()]
         return (y + torch.tensor(shifts, dtype=y.dtype, device=y.device)) % self.classes
 
-    def shift(self, identity: int) -> int:
+    def _shift(self, identity: int) -> int:
         """What is added to the label, modulo K: 0 keeps the true one; 1 to K - 1 are equally likely."""
         digest = blake2b(identity.to_bytes(8, "big", signed=True), digest_size=16, key=self.key).digest()
         one, other = int.from_bytes(digest[:8], "big") / 2**64, int.from_bytes(digest[8:], "big")

@@ -38,9 +38,9 @@ class LocalDP(Defense):
 
     def privacy(self, exposure: Exposure) -> Privacy:
         """Of a client's updates of all rounds, and of one round, by the accountant."""
-        return Privacy(self.epsilon(exposure.steps), self.delta, self.epsilon(1), "client", "replace")
+        return Privacy(self._epsilon(exposure.steps), self.delta, self._epsilon(1), "client", "replace")
 
-    def epsilon(self, rounds: int) -> float:
+    def _epsilon(self, rounds: int) -> float:
         from math import log, sqrt
 
         from opacus.accountants import RDPAccountant

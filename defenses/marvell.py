@@ -52,10 +52,10 @@ class Marvell(Defense):
         for k in y.unique():
             members = y == k
             if not members.all():
-                noisy[members] += self.noise(flat, members)
+                noisy[members] += self._noise(flat, members)
         return noisy.to(g.dtype).view_as(g)
 
-    def noise(self, flat: Tensor, members: Tensor) -> Tensor:
+    def _noise(self, flat: Tensor, members: Tensor) -> Tensor:
         """(n, D): the noise of the n records of one class (`members`, a mask (B,)), given all gradients (B, D)."""
         one, rest = flat[members], flat[~members]
         gap = one.mean(0) - rest.mean(0)  # (D,)

@@ -38,9 +38,9 @@ class Quantize(Defense):
     def smash(self, z: Tensor) -> Tensor:
         """(B, *cut) -> (B, *cut) with this batch's own range: possible without the running estimates of training."""
         flat = z.detach()
-        return self.rounded(z, flat.mean(), flat.var(correction=0))
+        return self._rounded(z, flat.mean(), flat.var(correction=0))
 
-    def rounded(self, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    def _rounded(self, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         deviation = variance.sqrt().clamp(min=1e-12)
         steps = 1 << self.bits
         step = 2 * REACH * deviation / steps
@@ -66,10 +66,10 @@ class _Live(nn.Module, Hooks):
 
     def smash(self, z: Tensor) -> Tensor:
         if self.training:
-            self.update_range(z.detach())
-        return self.defense.rounded(z, self.mean, self.variance)
+            self._update_range(z.detach())
+        return self.defense._rounded(z, self.mean, self.variance)
 
-    def update_range(self, z: Tensor) -> None:
+    def _update_range(self, z: Tensor) -> None:
         momentum = MOMENTUM if self.started else 1.0  # the first batch sets both
         self.mean.lerp_(z.mean(), momentum)
         self.variance.lerp_(z.var(correction=0), momentum)

@@ -35,9 +35,9 @@ class TopK(Defense):
 
     def smash(self, z: Tensor) -> Tensor:
         """(B, *cut) -> (B, *cut), as it is done after training."""
-        return self.sparse(z, 0.0)
+        return self._sparse(z, 0.0)
 
-    def sparse(self, z: Tensor, alpha: float) -> Tensor:
+    def _sparse(self, z: Tensor, alpha: float) -> Tensor:
         flat = z.detach().flatten(1)  # (B, D)
         k = max(1, round(self.keep * flat.shape[1]))
         order = flat.abs().argsort(1, descending=True)  # (B, D): the largest k first
@@ -63,4 +63,4 @@ class _Live(nn.Module, Hooks):
         return {}
 
     def smash(self, z: Tensor) -> Tensor:
-        return self.defense.sparse(z, self.defense.alpha if self.training else 0.0)
+        return self.defense._sparse(z, self.defense.alpha if self.training else 0.0)

@@ -30,7 +30,7 @@ from splitleak.score import utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 from splitleak.train import victim
-from splitleak.train.data import load_data
+from splitleak.train.data import load_aux, load_data
 from splitleak.train.facts import Kept, VictimFacts
 from splitleak.train.fit import Fit
 
@@ -107,7 +107,8 @@ def stage() -> Callable[..., Scene]:
         facts.fingerprint = made.fingerprint()
         if len(fit.parties) > 1:
             facts.utility_clients = utility.by_client(made, fit.parties)
-        return Scene(case, data, Kept({name: t.clone() for name, t in made.tensors().items()}, facts))
+        kept = Kept({name: t.clone() for name, t in made.tensors().items()}, facts)
+        return Scene(case, data, kept, other=load_aux(case, torch.device("cpu")))
 
     return make
 
@@ -118,7 +119,7 @@ def attempt(stage: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> Cal
 
     def make(look: Look, wants: str = "", goal: str = "inputs", null: bool = False, **given: Any) -> Attempt:
         cls = plugins.find("attack", "./toy_probe.py", TOYS)
-        monkeypatch.setattr(cls, "look", staticmethod(look), raising=False)
+        monkeypatch.setattr(cls, "_look", staticmethod(look), raising=False)
         tried = Attempt(stage(attack={"name": "toy_probe", "wants": wants, "goal": goal}, **given), null)
         tried.run()
         return tried
@@ -135,7 +136,7 @@ def watched(stage: Callable[..., Scene], **given: Any) -> Iterator[Attempt]:
             view.log(step.index, lambda z: torch.full((len(z), *view.in_shape), 0.5))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(scene.attack), "look", staticmethod(look), raising=False)
+        patch.setattr(type(scene.attack), "_look", staticmethod(look), raising=False)
         for null in (False, True):
             tried = Attempt(scene, null)
             tried.run()

@@ -175,4 +175,6 @@ class Record(TypedDict, total=False):
     utility_attacked: float  # of a victim whose training was tampered with
     steps_attacked: int  # steps of that training
     detected_at: int | None  # step at which the client noticed the hijack and stopped
+    weights: str  # hash of the trained network without the parts of the defence
+    crossed: str  # hash of what crossed for the targets after training; of a federation "each" or "sum" of the updates
     picture: str  # path of a picture below the results folder: ground truth above, guess below

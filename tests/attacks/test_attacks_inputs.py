@@ -158,7 +158,7 @@ def test_squared_variation_is_over_positions_and_not_over_channels() -> None:
 def test_records_of_the_oracle_hold_no_target_and_are_not_learned_from_twice(stage: Stage) -> None:
     attack = plugins.make("attack", {"name": "oracle_decoder"}, None)  # type: ignore[arg-type]
     scene = stage(attack="oracle_decoder", **FLAT, evaluate={"targets": 100})
-    own, held = attack.records(Attempt(scene).view)
+    own, held = attack._records(Attempt(scene).view)
     assert not any((scene.targets.x == x).all(1).any() for x in torch.cat([own, held]))
     assert not any((own == x).all(1).any() for x in held)
     assert len(own) + len(held) == 200 + len(scene.aux)

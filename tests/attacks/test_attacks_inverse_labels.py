@@ -54,7 +54,7 @@ def test_other_labels_are_guessed_in_their_own_shape(stage: Stage, dataset: Any)
 def test_the_server_decodes_its_features_too_and_its_own_part_is_not_trained(stage: Stage) -> None:
     scene = stage(attack=ATTACK | {"steps": 20}, dataset="toy_images", model="toy_skips", evaluate={"targets": 20})
     view = Attempt(scene).view
-    both = InverseLabels(width=8).decoder(view, (1, 8, 8))
+    both = InverseLabels(width=8)._decoder(view, (1, 8, 8))
     before = {name: t.clone() for name, t in view.top.state_dict().items()}
     both.train()(view.smashed)
     assert all(torch.equal(t, before[name]) for name, t in both.top[0].state_dict().items())  # batch norms too

@@ -272,6 +272,19 @@ def test_a_defences_learned_part_has_a_state_that_can_be_kept(name: str) -> None
 # Attacks ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", of("attack"))
+def test_goal_and_needs_are_parameters_only_where_every_value_is_legal(name: str) -> None:
+    """`blind` alone may be asked for another goal; what an attack needs is never the matrix's choice."""
+    cls = plugins.find("attack", name, HERE)
+    assert {field.name for field in dataclasses.fields(cls)} & {"goal", "needs"} == (
+        {"goal"} if name == "blind" else set()
+    )
+    with pytest.raises(BadInput, match="no parameter 'needs'"):
+        plugins.make("attack", {"name": name, "needs": 1}, HERE)
+    for goal in Goal if name == "blind" else ():
+        assert plugins.make("attack", {"name": name, "goal": goal.value}, HERE).goal is goal  # type: ignore[attr-defined]
+
+
 def quick(name: str) -> dict[str, Any]:
     """An attack with every large number made small: its steps, records, widths and sizes."""
     cls = plugins.find("attack", name, HERE)

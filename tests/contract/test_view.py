@@ -224,8 +224,20 @@ def test_reading_what_comes_after_training_finishes_it_honestly(attempt: Try) ->
 
 @pytest.mark.parametrize("goal", ["inputs", "membership"])
 def test_auxiliary_records_hold_no_target(stage: Callable[..., Scene], goal: str) -> None:
-    dataset = {"name": "toy_flat", "shared": True}
-    scene = stage(dataset=dataset, attack={"name": "toy_read_off", "goal": goal}, evaluate={"targets": 40})
-    assert set(scene.aux.id.tolist()) & set(scene.data.private.id.tolist())  # there was something to leave out
-    assert not set(scene.aux.id.tolist()) & set(scene.targets.id.tolist())
+    attack = {"name": "toy_read_off", "goal": goal}
+    scene = stage(aux="./toy_twin.py", attack=attack, evaluate={"targets": 40})
+    rows, targets = ({row.tobytes() for row in x.numpy()} for x in (scene.aux.x, scene.targets.x))
+    assert rows & {row.tobytes() for row in scene.data.private.x.numpy()}  # there was something to leave out
+    assert not rows & targets
     assert len(scene.targets.id.unique()) == len(scene.targets)  # nor is a copy of one a target of its own
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_dataset_of_the_victim_as_auxiliary_one_holds_patients_of_targets_only_where_all_parts_do(
+    stage: Callable[..., Scene], shared: bool
+) -> None:
+    scene = stage(dataset={"name": "toy_flat", "shared": shared}, aux="./toy_flat.py", evaluate={"targets": 5})
+    assert set(scene.aux.id.tolist()) & set(scene.data.private.id.tolist())
+    assert scene.aux.group is not None
+    assert scene.targets.group is not None
+    assert bool(set(scene.aux.group.tolist()) & set(scene.targets.group.tolist())) is shared

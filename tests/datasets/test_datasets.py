@@ -331,5 +331,6 @@ def test_values_outside_the_range_are_refused() -> None:
 @pytest.mark.parametrize(("kind", "wanted"), [("mask", "masks"), ("value", r"values \(n, 2\)")])
 def test_labels_must_suit_the_task(kind: Any, wanted: str) -> None:
     data = ECGSynthetic(n=500).load()
+    floats = replace(data.private, y=data.private.y.float())
     with pytest.raises(BadInput, match=f"me: private part: y has shape .* must be {wanted}"):
-        validate(replace(data, task=Task(kind, 2)), "me")
+        validate(replace(data, private=floats, task=Task(kind, 1 if kind == "mask" else 2)), "me")

@@ -65,14 +65,15 @@ def test_copies_stay_in_one_part_and_join_the_persons_who_have_them(tmp_path: Pa
         data = load(tmp_path, arrays)
         for one, other in combinations(parts(data), 2):
             assert not {row.tobytes() for row in one.x.numpy()} & {row.tobytes() for row in other.x.numpy()}
-        if "id" not in arrays:
-            assert all(len(part.id.unique()) == len(part) // 2 for part in parts(data))
+        assert all(len(part.id.unique()) == len(part) // 2 for part in parts(data))
 
 
 def test_records_with_one_id_stay_in_one_part(tmp_path: Path) -> None:
+    given = {row.tobytes(): i % 60 for i, row in enumerate(np.float32(X))}
     data = load(tmp_path, {"x": X, "y": Y, "id": np.arange(120) % 60})
-    for one, other in combinations(parts(data), 2):
-        assert not set(one.id.tolist()) & set(other.id.tolist())
+    ids = [{given[row.tobytes()] for row in part.x.numpy()} for part in parts(data)]
+    assert [len(part) for part in parts(data)] == [2 * len(of) for of in ids]
+    assert all(not one & other for one, other in combinations(ids, 2))
 
 
 def test_values_and_masks_by_the_shape_of_y(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_an_attacker_sees_its_parameters_and_nothing_that_it_learned(stage: Stag
         seen.extend([view.defense, view.bottom])
         return torch.full((view.targets, *view.in_shape), 0.5)
 
-    type(scene.attack).look = staticmethod(look)  # type: ignore[attr-defined]
+    type(scene.attack)._look = staticmethod(look)  # type: ignore[attr-defined]
     tried = Attempt(scene)
     tried.run()
     defense, bottom = seen

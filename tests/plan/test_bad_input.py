@@ -203,7 +203,7 @@ def test_one_line_about_a_plugin_file_that(lab: Any, main: Any, text: str, said:
 
 DATA = {
     "fails to load": ("raise RuntimeError('no disk')", "cannot be loaded: RuntimeError: no disk"),
-    "returns nothing": ("return None", "cannot be loaded: "),
+    "returns nothing": ("return None", "load returned NoneType; it must be Data"),
     "has NaN": ("x[3, 0, 2] = float('nan')", "1 values of x are NaN or infinite"),
     "has a label too many": ("y[0] = 5", r"y has label 5; legal: 0\.\.1"),
     "has labels for fewer records": ("y = y[:-1]", "x has 40 records, but y has shape"),
@@ -216,8 +216,9 @@ def test_one_line_about_an_outside_dataset_that(lab: Any, main: Any, change: str
     lab.write(
         "d.py",
         f"import torch\n{PLUGIN}@dataclass(frozen=True)\nclass D(Dataset):\n    def load(self):\n"
-        f"        x, y, i = torch.rand(40, 1, 16), torch.arange(40) % 2, torch.arange(40)\n        {change}\n"
-        "        return Data(*(Records(x, y, i + 99 * k) for k in range(3)), Task('classes', 2), (0.0, 1.0))\n",
+        f"        x, y, i = torch.linspace(0, 1, 640).view(40, 1, 16), torch.arange(40) % 2, torch.arange(40)\n"
+        f"        {change}\n        parts = (Records(x / (k + 1), y, i + 99 * k) for k in range(3))\n"
+        "        return Data(*parts, Task('classes', 2), (0.0, 1.0))\n",
     )
     line = main("run", lab.matrix(dataset='["./d.py"]'), "--out", "out").line
     assert re.search(said, line)

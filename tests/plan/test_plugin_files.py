@@ -23,7 +23,7 @@ DATASET = """
 class Waves(Dataset):
     def load(self):
         x, y, i = torch.linspace(0, 1, 640).view(40, 1, 16), torch.arange(40) % 2, torch.arange(40)
-        return Data(*(Records(x, y, i + 99 * k) for k in range(3)), Task("classes", 2), (0.0, 1.0))
+        return Data(*(Records(x / (k + 1), y, i + 99 * k) for k in range(3)), Task("classes", 2), (0.0, 1.0))
 """
 MODEL = """
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_the_blind_guess_is_at_the_floor_whatever_the_goal(run: Run, goal: str, 
 def test_a_u_shape_with_skips_carries_every_goal(run: Run, goal: str) -> None:
     look = {"name": "toy_probe", "wants": "SMASHED|GRADIENT|STEPS|TOP", "goal": goal}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe(), "look", staticmethod(lambda view: mean_mask(view, goal)), raising=False)
+        patch.setattr(probe(), "_look", staticmethod(lambda view: mean_mask(view, goal)), raising=False)
         record = only(run(dataset="toy_images", model="toy_skips", attack=look))
     assert record["cell"]["protocol"] == "u_shape"
     assert {"smashed", "gradient", "features", "gradient_features"} <= set(record["read"])
@@ -114,7 +114,7 @@ def test_two_clients_are_attacked_like_one(run: Run, mode: str) -> None:
 def test_two_u_shaped_clients_with_skips_are_watched_step_by_step(run: Run, mode: str) -> None:
     attack = {"name": "toy_probe", "wants": "SMASHED|STEPS|TOP", "goal": "labels"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe(), "look", staticmethod(lambda view: mean_mask(view, "labels")), raising=False)
+        patch.setattr(probe(), "_look", staticmethod(lambda view: mean_mask(view, "labels")), raising=False)
         only(run(dataset="toy_images", model="toy_skips", attack=attack, clients={"n": 2, "mode": mode}))
 
 
@@ -134,7 +134,7 @@ def test_a_defences_learned_part_is_kept_with_the_victim_and_the_same_when_loade
 def test_an_onlooker_of_a_learned_defence_sees_the_victim_that_is_kept(run: Run) -> None:
     attack = {"name": "toy_probe", "wants": "SMASHED|STEPS"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe(), "look", staticmethod(lambda view: [None for _ in view.steps] and None), raising=False)
+        patch.setattr(probe(), "_look", staticmethod(lambda view: [None for _ in view.steps] and None), raising=False)
         only(run(attack=attack, model=OPEN, cut=1, defense="toy_learned"))  # done: the fingerprints agree
 
 

@@ -19,15 +19,13 @@ class ToyFlat(Dataset):
     n: int = 68  # private records; the last four are copies of the first four, identity included
     width: int = 6
     task: Literal["classes", "value"] = "classes"
-    shared: bool = False  # the auxiliary part holds private records: the harness must keep the targets out
+    shared: bool = False  # the three parts have the same patients
 
     def load(self) -> Data:
         generator = torch.Generator().manual_seed(7)
         parts = [self._part(k, n, generator) for k, n in enumerate((self.n - COPIES, 60, 60))]
         index = torch.cat([torch.arange(self.n - COPIES), torch.arange(COPIES)])
         private, aux, test = parts[0].take(index), parts[1], parts[2]
-        if self.shared:
-            aux = Records(*(torch.cat([getattr(p, k) for p in (private, aux)]) for k in ("x", "y", "id", "group")))
         task = Task("classes", CLASSES) if self.task == "classes" else Task("value", 2)
         return Data(private, aux, test, task, (0.0, 1.0), ("patients-shared",) if self.shared else ())
 
@@ -35,5 +33,7 @@ class ToyFlat(Dataset):
         x = torch.rand(n, self.width, generator=generator)
         x[:, 3] = x[:, 3] / 2 + (0.5 if number == 0 else 0.0)
         y = x[:, :CLASSES].argmax(1) if self.task == "classes" else x[:, :2].clone()
-        group = torch.randint(0, 9, (n,), generator=generator) + 9 * number  # patients of very different size
+        group = torch.randint(0, 9, (n,), generator=generator)  # patients of very different size
+        if not self.shared:
+            group += 9 * number
         return Records(x, y, torch.arange(n) + 1000 * number, group, (x[:, -1] > 0.5).long())

@@ -18,7 +18,7 @@ from splitleak.contract import Attack, Goal, Grant, View
 class ToyProbe(Attack):
     """Without a guess of its own it answers with the middle of the range, zeros or a coin."""
 
-    look: ClassVar[Callable[[View], Tensor | None]]
+    _look: ClassVar[Callable[[View], Tensor | None]]
 
     goal: Goal = Goal.INPUTS
     wants: str = ""  # "SMASHED|STEPS"
@@ -28,7 +28,7 @@ class ToyProbe(Attack):
         return reduce(or_, (Grant[name] for name in self.wants.split("|") if name), Grant(0))
 
     def run(self, view: View) -> Tensor:
-        guess = type(self).look(view)
+        guess = type(self)._look(view)
         if guess is not None:
             return guess
         if self.goal is Goal.INPUTS:

@@ -1,11 +1,11 @@
 """Records of your own (an npz file): signals, images or rows with classes, masks or values.
 
 Arrays of the file: x (n, *in); y (n,) whole numbers for classes, (n, D) floats for values, or (n, 1, H, W) for masks
-of values in [0, 1]. Optional: group (n,), the person each record is from; id (n,), equal for records that must count
-as one; property (n,) of 0 and 1, which a PROPERTY attack infers. Persons and ids are whole numbers or text.
+of values in [0, 1]. Optional: group (n,), the person each record is from; id (n,), equal for records that must stay in
+one part; property (n,) of 0 and 1, which a PROPERTY attack infers. Persons and ids are whole numbers or text.
 
-With group, whole persons are divided among the parts, otherwise records. Exact copies always stay in one part, and
-without id they share an identity. x becomes float32 and is not rescaled.
+With group, whole persons are divided among the parts, otherwise records. Exact copies always stay in one part and count
+as one record. x becomes float32 and is not rescaled.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class NPZ(Dataset):
         y, task = _labels(raw["y"], raw["x"], self.task, who)
         records = validate_records(_records(raw, y), task, who)
         in_range = self._range(records.x, who)
-        part = _divide(records, task, who, self.seed, shares)
+        link = _numbers(raw["id"]) if "id" in raw else records.id
+        part = _divide(records, link, task, who, self.seed, shares)
         for p, name in enumerate(("private", "auxiliary", "test")):
             if not (part == p).any():
                 raise BadInput(f"{who}: {len(part)} records are too few: none is left for the {name} part")
@@ -118,9 +119,8 @@ def _classes(y: Array, who: str) -> tuple[Tensor, Task]:
 
 def _records(raw: dict[str, Array], y: Tensor) -> Records:
     x = _float32(raw["x"])
-    identity = _numbers(raw["id"]) if "id" in raw else record_hashes(x)
     group = _numbers(raw["group"]) if "group" in raw else None
-    return Records(x, y, identity, group, _numbers(raw["property"]) if "property" in raw else None)
+    return Records(x, y, record_hashes(x), group, _numbers(raw["property"]) if "property" in raw else None)
 
 
 def _float32(a: Array) -> Tensor:
@@ -136,11 +136,11 @@ def _numbers(a: Array) -> Tensor:
     return torch.from_numpy(a.astype(np.int64))
 
 
-def _divide(records: Records, task: Task, who: str, seed: int, shares: Shares) -> Array:
-    """Each record's part, (n,), with records of one person, of one identity or of equal values in the same part."""
+def _divide(records: Records, link: Tensor, task: Task, who: str, seed: int, shares: Shares) -> Array:
+    """Each record's part, (n,), with records of one person, of one link or of equal values in the same part."""
     classes = task.size if task.kind == "classes" else 1
     label = records.y.numpy() if task.kind == "classes" else np.zeros(len(records), np.int64)
-    keys = [t.numpy() for t in (record_hashes(records.x), records.id, records.group) if t is not None]
+    keys = [t.numpy() for t in (records.id, link, records.group) if t is not None]
     unit = linked_records(keys)
     if records.group is not None:
         return divide_by_person(unit, label, classes, who, seed, shares)

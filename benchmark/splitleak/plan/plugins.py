@@ -12,6 +12,7 @@ import json
 import pkgutil
 from dataclasses import fields
 from functools import lru_cache
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from splitleak.contract import Attack, Dataset, Defense, Goal, Grant, Model
 from splitleak.contract.errors import BadInput, did_you_mean
+from splitleak.contract.methods import check_methods
 from splitleak.contract.plugin import Plugin, Spec, defaults, show
 from splitleak.loading import load_file
 
@@ -61,7 +63,9 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
     spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
-    made = cast(Plugin, checked(cls, given, f"{kind} '{spec['name']}'"))
+    who = f"{kind} '{spec['name']}'"
+    check_methods(cls, BASES[kind], who)
+    made = cast(Plugin, checked(cls, given, who))
     object.__setattr__(made, "folder", base)  # where the paths of its parameters start
     for name, wanted in (("goal", Goal), ("needs", Grant)) if kind == "attack" else ():
         if not isinstance(getattr(made, name, None), wanted):
@@ -118,10 +122,17 @@ def _renamed(kind: Kind) -> dict[str, type[Plugin]]:
 
 
 def label(kind: Kind, spec: Spec, base: Path) -> str:
-    """The plug-in as tables print it: `laplace_range(epsilon=5)`."""
+    """The plug-in as tables print it: `laplace_range(epsilon=5)`.
+
+    A file of the user's is printed without its `.py`, unless a plug-in that ships has that name: `blind.py` is no
+    control, and `none.py` is not the undefended victim.
+    """
     spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
-    name = Path(spec["name"]).stem if spec["name"].endswith(".py") else spec["name"]
+    name = str(spec["name"])
+    if name.endswith(".py"):
+        name, stem = Path(name).name, Path(name).stem
+        name = name if stem.isidentifier() and find_spec(f"splitleak.{FOLDERS[kind]}.{stem}") else stem
     return show(cls, name, defaults(cls) | {k: v for k, v in spec.items() if k != "name"})
 
 

@@ -22,6 +22,7 @@ MEANINGS = {  # of each flag, short enough for one line
     "below-blind": "works undefended, here no better than a blind guess",
     "utility-collapse": "more than half of what the model had learned is gone",
     "early-collapse": "the model came to give one constant answer",
+    "idle-defense": "the defence changed nothing: victim and messages are the undefended ones",
     "few-seeds": "fewer than three seeds",
     "detected": "a defence saw the hijack and stopped the training",
     "patients-shared": "the same people are in several parts of the data",
@@ -61,8 +62,24 @@ def _of_the_victim(key: RowKey, done: Sequence[Record], evidence: Evidence) -> I
         yield "utility-collapse"
     if any(r.get("collapsed_at") is not None for r in done):
         yield "early-collapse"
+    if _is_idle(key, done, evidence):
+        yield "idle-defense"
     if done and len(done) < FEW:
         yield "few-seeds"
+
+
+def _is_idle(key: RowKey, done: Sequence[Record], evidence: Evidence) -> bool:
+    """Weights and messages are bit for bit those of the undefended victim, for every seed that both rows have."""
+    if key == key.undefended():
+        return False
+    undefended = {r["cell"]["seed"]: r for r in evidence.done(key.undefended())}
+    pairs = [(r, undefended[seed]) for r in done if (seed := r["cell"]["seed"]) in undefended]
+    return bool(pairs) and all(_effect(one) and _effect(one) == _effect(other) for one, other in pairs)
+
+
+def _effect(record: Record) -> tuple[str, str] | None:
+    """None of an earlier record, which does not say."""
+    return (record["weights"], record["crossed"]) if "weights" in record and "crossed" in record else None
 
 
 def _utility_collapsed(key: RowKey, evidence: Evidence) -> bool:

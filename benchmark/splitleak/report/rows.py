@@ -13,6 +13,7 @@ from splitleak.plan.settings import Clients, Federated
 from splitleak.records import CellFields, Record
 
 Settings = tuple[tuple[str, Any], ...]  # a section of the matrix as sorted pairs
+CONTROL = "blind"
 ROW = ("dataset", "model", "cut", "protocol", "clients", "threat", "aux", "defense", "goal", "attack")
 
 
@@ -31,6 +32,7 @@ class RowKey:
     goal: str
     attack: str
     settings: tuple[Settings, Settings]  # [train] and [evaluate]; no column shows them
+    control: bool = False  # is it the row of `blind`, the best guess without the channel?
 
     @classmethod
     def of(cls, record: Record) -> RowKey:
@@ -39,6 +41,7 @@ class RowKey:
             labels["dataset"], labels["model"], cell["cut"], protocol_label(cell), str(Clients(**cell["clients"])),
             cell["threat"], aux_label(cell["aux"]), labels["defense"], cell["goal"], labels["attack"],
             (tuple(sorted(cell["train"].items())), tuple(sorted(cell["evaluate"].items()))),
+            cell["attack"]["name"] == CONTROL,
         )  # fmt: skip
 
     def undefended(self) -> RowKey:
@@ -47,12 +50,7 @@ class RowKey:
 
     def question(self) -> RowKey:
         """The part that all attacks on this victim with this goal share: threat and attack are left empty."""
-        return replace(self, threat="", attack="")
-
-    @property
-    def control(self) -> bool:
-        """Is it the row of `blind`, the best guess without the channel?"""
-        return is_control(self.attack)
+        return replace(self, threat="", attack="", control=False)
 
     @property
     def grants(self) -> Grant:
@@ -62,8 +60,9 @@ class RowKey:
         return {name: getattr(self, name) for name in ROW}
 
 
-def is_control(attack: str) -> bool:
-    return attack.partition("(")[0] == "blind"
+def is_control(label: str) -> bool:
+    """The same from a label in the table; a file of the user's that is named alike has another label."""
+    return label.partition("(")[0] == CONTROL
 
 
 def granted(threat: str, protocol: str) -> Grant:

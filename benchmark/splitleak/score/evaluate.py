@@ -12,6 +12,7 @@ from splitleak.contract import Goal
 from splitleak.score import levels, utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
+from splitleak.store import digest, fingerprint
 from splitleak.train import accounting
 from splitleak.train.fit import Tell
 
@@ -38,11 +39,24 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
         fields["steps_attacked"] = attempt.training.steps_done
         fields["detected_at"] = attempt.training.detected_at
         fields |= accounting.facts(attempt.victim, attempt.training.steps_sent)
+    fields |= effect(attempt)
     if cell.null:
         fields["null"] = on_null_channel(scene)
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in fields["read"]:
         fields |= with_other_hints(scene, fields["metrics"])
     return fields, guess
+
+
+def effect(attempt: Attempt) -> dict[str, str]:
+    """Hashes of all that a defence can change: the trained network, and what crosses for the targets after training.
+
+    The names of the weights do not count. Of updates only counts whether the server receives each or their sum.
+    """
+    tensors = attempt.scene.kept.tensors
+    weights = sorted(fingerprint({"": t}) for name, t in tensors.items() if name.startswith("split."))
+    updates = "sum" if attempt.victim.defense.sums else "each"
+    crossed = fingerprint(attempt.released) if attempt.victim.cut else updates
+    return {"weights": digest(weights), "crossed": crossed}
 
 
 def on_null_channel(scene: Scene) -> dict[str, Any]:

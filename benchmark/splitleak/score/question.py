@@ -15,6 +15,7 @@ from splitleak.pieces.matching import matched_labels, matched_records
 from splitleak.score import metrics, per_target, uncertainty
 from splitleak.score.floor import Floor
 from splitleak.score.per_target import PerTarget
+from splitleak.score.plain_guess import plain_guess
 
 NULL_LIMIT, NULL_P = 0.02, 0.001  # the null channel leaks above this advantage, or below this permutation p
 
@@ -35,11 +36,9 @@ class Question:
     def check(self, guess: Any, who: str) -> Tensor:
         """The guess on the CPU in double precision, or BadGuess, which says what is wrong and what is legal."""
         wanted = self._shape()
-        if not isinstance(guess, Tensor):
-            raise BadGuess(f"{who}: guess is {type(guess).__name__}, must be a tensor of shape {wanted}")
-        if tuple(guess.shape) != wanted:
-            raise BadGuess(f"{who}: guess has shape {tuple(guess.shape)}, goal {self.goal.name} needs {wanted}")
-        checked: Tensor = guess.detach().cpu().double()
+        checked = plain_guess(guess, wanted, who)
+        if tuple(checked.shape) != wanted:
+            raise BadGuess(f"{who}: guess has shape {tuple(checked.shape)}, goal {self.goal.name} needs {wanted}")
         if not checked.isfinite().all():
             raise BadGuess(f"{who}: guess holds NaN or infinity")
         mask = self.goal is Goal.LABELS and self.task.kind == "mask"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from splitleak.contract import BadInput, Data, Defense, Hooks, Split
+from splitleak.contract.methods import check_methods
 from splitleak.contract.nouns import Form
 from splitleak.plan.case import Case
 from splitleak.plan.recipe import Recipe
@@ -86,6 +87,9 @@ def defended(split: Split, form: Form, defense: Defense, recipe: Recipe, device:
     """The network as the defence changes it, on the device, and the live defence."""
     split = defense.shape(split).to(device).measure(form.in_shape, form.in_range)
     live = defense.begin(split, recipe.seeds.of("defense"))
+    if not isinstance(live, Hooks):
+        raise BadInput(f"defense '{defense}': begin returned {type(live).__name__}; it must be Hooks")
+    check_methods(type(live), Defense if isinstance(live, Defense) else Hooks, f"defense '{defense}'")
     if isinstance(live, nn.Module):
         live.to(device)
     return split, live
