@@ -46,6 +46,13 @@ def run(
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are computed.")] = "auto",
     only: Only = None,
     data: DataChoice = "auto",
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="A longer job fails: the training of a victim, or a cell with its null run and scoring [no limit].",
+        ),
+    ] = None,
     every_row: EveryRow = False,
 ) -> None:
     """Run a matrix and print the strongest attacks.
@@ -61,7 +68,7 @@ def run(
     folder = out or Path("runs") / Path(matrix).stem
     records = api.run(
         matrix, folder, workers=api.cores() if workers is None else workers, device=device, only=only or (),
-        data=data, progress=True,
+        data=data, timeout=timeout, progress=True,
     )  # fmt: skip
     _print_board(api.leaderboard(records), folder / "leaderboard.csv", every_row)
     counts = Counter(record["status"] for record in records)

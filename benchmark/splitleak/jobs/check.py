@@ -17,6 +17,7 @@ from splitleak.contract import Data, Task
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.validation import validate_records
 from splitleak.jobs.worker import Worker
+from splitleak.loading import one_line
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
 from splitleak.score.targets import aux_of
@@ -73,9 +74,9 @@ def _check_aux(cell: Cell, data: Data, worker: Worker) -> None:
         if not cell.aux["labels"]:  # labels of another task are legal where no attack can read them
             aux = replace(aux, y=torch.zeros(len(aux), 1))
         validate_records(aux, data.task if cell.aux["labels"] else Task("value", 1), what)
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BadInput(f"{what} cannot be loaded: {in_words(error)}") from error
 
 
@@ -83,9 +84,9 @@ def built(cell: Cell, data: Data, worker: Worker) -> Victim:
     """An untrained victim; BadInput for whatever its model or its defence raises."""
     try:
         return fresh(worker.case(cell), data)
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {in_words(error)}") from error
 
 
@@ -101,9 +102,9 @@ def _check_network(cell: Cell, made: Victim) -> None:
             prediction = split.eval()(x)
             check_tensor(prediction, _prediction_shape(data.task, x, y), f"{who(cell)}: the prediction")
             data.task.loss(prediction, y)
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {in_words(error)}") from error
 
 
@@ -127,4 +128,4 @@ def who(cell: Cell) -> str:
 
 def in_words(error: BaseException) -> str:
     """How a message names an exception."""
-    return f"{type(error).__name__}: {error}"
+    return one_line(error)

@@ -1,20 +1,27 @@
-"""A worker makes one victim or runs one cell, and leaves a file. It knows nothing of other workers."""
+"""A worker makes one victim or runs one cell, and leaves a file. It knows nothing of other workers.
+
+It loads the dataset, and does the rest in a process of its own for each job, so that no job finds what a plug-in of an
+earlier one has left. On a GPU and on macOS jobs share the worker's process: only settings are put back there.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from splitleak import apart
 from splitleak.contract import Data, Diverged, Goal
+from splitleak.contract.errors import Raised, printable
 from splitleak.jobs import making
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
+from splitleak.process_settings import STANDARD, unchanged
 from splitleak.score import judge, pictures
 from splitleak.score.evaluate import evaluate
 from splitleak.score.scene import Scene
@@ -26,10 +33,13 @@ from splitleak.train.fit import Tell
 
 
 class Worker:
-    """A results folder, the folder of the matrix, and a device; the last dataset stays in memory."""
+    """A results folder, the folder of the matrix, a device, and the seconds that a job may take (None: no limit).
 
-    def __init__(self, folder: Path, base: Path, device: str) -> None:
-        self.store, self.base, self.device = Store(folder), base, torch.device(device)
+    The last dataset stays in memory.
+    """
+
+    def __init__(self, folder: Path, base: Path, device: str, timeout: float | None = None) -> None:
+        self.store, self.base, self.device, self.timeout = Store(folder), base, torch.device(device), timeout
         self._data: tuple[str, Data] | None = None
         self.tell: Tell = lambda position: None  # how far the present job is: "epoch 3/20"
 
@@ -52,7 +62,8 @@ class Worker:
     def make_victim(self, cell: Cell) -> None:
         """Train the victim of a cell and keep it."""
         case = self.case(cell)
-        making.make_victim(case, self.data(case), self.store, self.tell)
+        data = self.data(case)
+        self._apart(lambda: making.make_victim(case, data, self.store, self.tell))
 
     def run_cell(self, cell: Cell) -> str:
         """Run a cell and write its record, also if it fails; returns the status."""
@@ -60,10 +71,13 @@ class Worker:
         record = blank_record(case)
         start = time.perf_counter()
         try:
-            record |= self._outcome(case)
+            data = self.data(case)
+            record |= self._apart(lambda: self._outcome(case, data))
         except Diverged as error:
-            record |= {"status": "diverged", "why": str(error)}
-        except (Exception, SystemExit) as error:
+            record |= {"status": "diverged", "why": printable(str(error))}
+        except (apart.Died, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             record |= failure(error)
         record["seconds"] = time.perf_counter() - start
         try:
@@ -81,13 +95,37 @@ class Worker:
         """Write the record of a cell that cannot run."""
         self.store.write_record(blank_record(self.case(cell)) | why)
 
-    def _outcome(self, case: Case) -> dict[str, Any]:
+    def _apart(self, do: Callable[[], Any]) -> Any:
+        """Do it in a process of its own where that is possible: its answer, positions and warnings come back."""
+        if not apart.possible():
+            with unchanged(STANDARD):
+                return do()
+        tell = self.tell
+
+        def inside(say: apart.Say) -> Any:
+            self.tell, self.store.warnings = lambda position: say(f"position {position}"), []
+            try:
+                return do()
+            finally:
+                for warning in self.store.warnings:
+                    say(f"warning {warning}")
+
+        def heard(text: str) -> None:
+            kind, _, said = text.partition(" ")
+            if kind == "warning":
+                self.store.warnings.append(said)
+            else:
+                tell(printable(said, 80))
+
+        return apart.call(inside, timeout=self.timeout, heard=heard)
+
+    def _outcome(self, case: Case, data: Data) -> dict[str, Any]:
         kept = Kept.read(self.store, case.cell.victim_key)
         if kept is None:
             raise RuntimeError("its victim is missing")
         if kept.facts.diverged:
             raise Diverged(kept.facts.diverged)
-        scene = Scene(case, self.data(case), kept)
+        scene = Scene(case, data, kept)
         fields, guess = evaluate(scene, self.tell)
         if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
             network = judge.judge_of(self.store, scene.data, digest(case.cell.dataset))
@@ -118,9 +156,10 @@ def blank_record(case: Case) -> dict[str, Any]:
 
 def failure(error: BaseException, before: str = "") -> dict[str, str]:
     """The fields of a record about an exception; `before` names what failed."""
-    first = str(error).strip().splitlines() or [""]
-    trace = "".join(traceback.format_exception(error))
-    return {"status": "failed", "why": f"{before}{type(error).__name__}: {first[0]}", "traceback": trace}
+    if isinstance(error, apart.TimedOut):
+        return {"status": "failed", "why": f"{before}{error} (--timeout)"}
+    raised = Raised.of(error)
+    return {"status": "failed", "why": before + raised.why, "traceback": raised.traceback}
 
 
 def _title(case: Case) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from splitleak.contract import BadInput, Data, Goal, Records
 from splitleak.plan.case import Case
+from splitleak.process_settings import unchanged
 
 Sender = tuple[int, int]  # (round, client) of an update
 
@@ -70,7 +71,8 @@ def _other_population(case: Case, data: Data) -> Records:
     spec, dataset = case.cell.aux, case.aux_dataset
     if dataset is None:
         raise ValueError("the aux axis names no other dataset")
-    other = dataset.load().to(data.private.x.device)
+    with unchanged():
+        other = dataset.load().to(data.private.x.device)
     who = f"axis 'aux': '{spec['name']}'"
     if other.in_shape != data.in_shape or other.in_range != data.in_range:
         victims = f"{data.in_shape} in {data.in_range}"

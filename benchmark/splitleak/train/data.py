@@ -10,23 +10,26 @@ import torch
 from splitleak.contract import BadInput, Data
 from splitleak.contract.task import Objective
 from splitleak.datasets.reading.validation import validate_records
+from splitleak.loading import one_line
 from splitleak.plan.case import Case
 from splitleak.plan.settings import Train
+from splitleak.process_settings import unchanged
 
 
 def load_data(case: Case, device: torch.device) -> Data:
     """Load the records and check what training relies on: a dataset from elsewhere may not have done so."""
     who = f"dataset '{case.cell.dataset['name']}'"
     try:
-        data = case.dataset.load()
+        with unchanged():
+            data = case.dataset.load()
         for name in ("private", "aux", "test"):
             validate_records(getattr(data, name), data.task, f"{who}: {name} part")
         check_variation(case.cell.train, data, who)
         return with_loss(data, case.cell.train.loss, who).to(device)
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise BadInput(f"{who} cannot be loaded: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise BadInput(f"{who} cannot be loaded: {one_line(error)}") from error
 
 
 def check_variation(train: Train, data: Data, who: str) -> None:
