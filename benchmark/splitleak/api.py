@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 
@@ -26,6 +26,13 @@ from splitleak.report.table import leaderboard as leaderboard
 from splitleak.store import alone_in
 
 
+class Limits(TypedDict, total=False):
+    """More options of `run`."""
+
+    timeout: float | None
+    progress: bool
+
+
 def run(
     matrix: str | Path | dict[str, Any],
     out: str | Path | None = None,
@@ -34,8 +41,7 @@ def run(
     device: str = "auto",
     only: Sequence[str] = (),
     data: str = "auto",
-    timeout: float | None = None,
-    progress: bool = False,
+    **limits: Unpack[Limits],
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
@@ -48,6 +54,9 @@ def run(
     that takes longer has failed. progress: show a bar and notes on standard error. A run that was interrupted goes on
     where it stopped. Raises BadInput for a mistake of the user.
     """
+    if unknown := limits.keys() - Limits.__annotations__.keys():
+        raise TypeError(f"run() has no option {', '.join(sorted(unknown))}")
+    timeout, progress = limits.get("timeout"), limits.get("progress", False)
     whole = select(matrices.read(matrix, data=data), only)
     notes = Notes(progress)
     notes.show(whole.notes)

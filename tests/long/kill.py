@@ -36,12 +36,20 @@ class Slow(Attack):
         time.sleep(self.wait)
         return torch.rand(view.targets, *view.in_shape)
 """
+HOSTILE = {  # the end of its run: each must fail, or be as if it were not there, whenever the run is killed
+    "dies": "os.kill(os.getpid(), signal.SIGKILL)",
+    "leaves": "os._exit(0)",
+    "closes": "os.closerange(3, 10**4)",
+    "odd": "raise BaseException('x' * 10**6)",
+    "forks": "if not os.fork(): signal.pause()",
+    "sets": "torch.set_default_dtype(torch.float64); torch.set_num_threads(2); torch.set_grad_enabled(False)",
+}
 MATRIX = """\
 [matrix]
 dataset = ["./toy_signals.py"]
 model = ["ecg_cnn"]
 defense = ["none", { name = "laplace_range", epsilon = [1, 5] }]
-attack = ["blind", "./toy_peek.py", { name = "./slow.py", wait = [0.2, 0.3] }]
+attack = ["blind", "./toy_peek.py", { name = "./slow.py", wait = [0.2, 0.3] }, HOSTILE]
 seed = [0, 1]
 [train]
 epochs = 2
@@ -102,7 +110,13 @@ def prepare(folder: Path) -> None:
     for toy in ("toy_signals.py", "toy_peek.py"):
         shutil.copy(TOYS / toy, folder)
     (folder / "slow.py").write_text(ATTACK)
-    (folder / "m.toml").write_text(MATRIX)
+    for name, line in HOSTILE.items():
+        first, last = "import os, signal, time, torch", "return torch.full((view.targets, *view.in_shape), 0.5)"
+        body = ATTACK.replace("import time, torch", first).replace("time.sleep(self.wait)", line)
+        head, _, _ = body.rpartition("return ")
+        (folder / f"{name}.py").write_text(f"{head}{last}\n")
+    axis = ", ".join(f'"./{name}.py"' for name in HOSTILE)
+    (folder / "m.toml").write_text(MATRIX.replace("HOSTILE", axis))
 
 
 class Run:
@@ -139,7 +153,7 @@ class Run:
 
 def finish(folder: Path, out: str, workers: int) -> None:
     status = Run(folder, out, workers).status()
-    check(status == 0, f"an undisturbed run ended with {status}")
+    check(status == 1, f"an undisturbed run ended with {status}")  # its hostile attacks have failed
 
 
 def one(folder: Path, draw: random.Random) -> Kill | None:
@@ -157,7 +171,7 @@ def one(folder: Path, draw: random.Random) -> Kill | None:
     while run.runs() and time.monotonic() < end:
         time.sleep(0.001)
     if not run.runs():
-        check(run.status() == 0, f"a run ended with {run.status()}")
+        check(run.status() == 1, f"a run ended with {run.status()}")
         return None
     group = run.pid
     at_work = [pid for pid in living(group) if pid != group and watches(pid)]

@@ -7,6 +7,7 @@ earlier one has left. On a GPU and on macOS jobs share the worker's process: onl
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from splitleak import apart
 from splitleak.contract import Data, Diverged, Goal
 from splitleak.contract.errors import Raised, printable
-from splitleak.jobs import making
+from splitleak.jobs import making, preload
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
@@ -100,24 +101,24 @@ class Worker:
         if not apart.possible():
             with unchanged(STANDARD):
                 return do()
-        tell = self.tell
+        preload.preload()
+        tell, modules = self.tell, set(sys.modules)
 
         def inside(say: apart.Say) -> Any:
             self.tell, self.store.warnings = lambda position: say(f"position {position}"), []
             try:
                 return do()
             finally:
+                say(f"modules {' '.join(preload.loaded_since(modules))}")
                 for warning in self.store.warnings:
                     say(f"warning {warning}")
 
-        def heard(text: str) -> None:
-            kind, _, said = text.partition(" ")
-            if kind == "warning":
-                self.store.warnings.append(said)
-            else:
-                tell(printable(said, 80))
-
-        return apart.call(inside, timeout=self.timeout, heard=heard)
+        hears: dict[str, Callable[[str], None]] = {
+            "position": lambda said: tell(printable(said, 80)),
+            "modules": lambda said: preload.load(said.split()),
+            "warning": self.store.warnings.append,
+        }
+        return apart.call(inside, timeout=self.timeout, heard=lambda text: _pass_on(text, hears))
 
     def _outcome(self, case: Case, data: Data) -> dict[str, Any]:
         kept = Kept.read(self.store, case.cell.victim_key)
@@ -137,6 +138,11 @@ class Worker:
         stopped = fields.get("detected_at", kept.facts.learned.detected_at)
         fields["detected_at"] = stopped if stopped >= 0 else None  # the step at which the client stopped
         return kept.facts.for_record() | fields | {"status": "done", "notes": list(scene.data.notes)}
+
+
+def _pass_on(text: str, hears: dict[str, Callable[[str], None]]) -> None:
+    kind, _, said = text.partition(" ")
+    hears[kind](said)
 
 
 def blank_record(case: Case) -> dict[str, Any]:
