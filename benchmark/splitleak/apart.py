@@ -110,14 +110,16 @@ def _settle_in(parent: int) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _die_with_parent()
-    os.register_at_fork(after_in_child=_die_with_parent)
+    _die_with(parent)
+    parents = [parent]
+    os.register_at_fork(before=lambda: parents.append(os.getpid()), after_in_child=lambda: _die_with(parents[-1]))
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent is, also if that was so already."""
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def _write(pipe: int, line: str) -> None:
