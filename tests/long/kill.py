@@ -129,6 +129,7 @@ class Run:
         if not self.pid:
             os.setsid()
             os.chdir(folder)
+            os.environ["OMP_NUM_THREADS"] = "1"  # a worker that numpy gave a thread would seem to watch its run
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in range(3):
                 os.dup2(nowhere, stream)
