@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 
+from splitleak import apart
 from splitleak.contract.errors import BadInput
 from splitleak.jobs import check
 from splitleak.jobs.executors import Serial
@@ -18,10 +19,18 @@ from splitleak.jobs.worker import Worker
 from splitleak.main_guard import need_main_guard
 from splitleak.only import select
 from splitleak.plan import matrix as matrices
+from splitleak.process_settings import STANDARD, unchanged
 from splitleak.records import Record
 from splitleak.report.progress import JobProgress, Notes
 from splitleak.report.table import leaderboard as leaderboard
 from splitleak.store import alone_in
+
+
+class Limits(TypedDict, total=False):
+    """More options of `run`."""
+
+    timeout: float | None
+    progress: bool
 
 
 def run(
@@ -32,7 +41,7 @@ def run(
     device: str = "auto",
     only: Sequence[str] = (),
     data: str = "auto",
-    progress: bool = False,
+    **limits: Unpack[Limits],
 ) -> list[Record]:
     """Run a matrix (a path, the name of one that ships, or a dict) and return the records of its cells.
 
@@ -40,10 +49,14 @@ def run(
     each; with several, a script must call this under `if __name__ == "__main__":`. device: auto, cpu or cuda.
     only: keep the cells of these values, such as "defense=laplace_range(epsilon=5)", "defense=laplace_range" or
     "seed=0"; conditions on several axes must all hold. data: what a dataset with `otherwise` becomes: "auto" the real
-    one if its files are on this machine, "real" always the real one, "synthetic" always the other. progress: show a bar
-    and notes on standard error. A run that was interrupted goes on where it stopped. Raises BadInput for a mistake of
-    the user.
+    one if its files are on this machine, "real" always the real one, "synthetic" always the other. timeout: the
+    seconds that one job may take, the training of a victim or a cell (its attack, the null run and the scoring); one
+    that takes longer has failed. progress: show a bar and notes on standard error. A run that was interrupted goes on
+    where it stopped. Raises BadInput for a mistake of the user.
     """
+    if unknown := limits.keys() - Limits.__annotations__.keys():
+        raise TypeError(f"run() has no option {', '.join(sorted(unknown))}")
+    timeout, progress = limits.get("timeout"), limits.get("progress", False)
     whole = select(matrices.read(matrix, data=data), only)
     notes = Notes(progress)
     notes.show(whole.notes)
@@ -53,8 +66,9 @@ def run(
     if workers < 1:
         raise BadInput(f"--workers must be at least 1, not {workers}")
     need_main_guard(workers)
-    worker = Worker(folder, whole.base, pick_device(device))
-    with alone_in(folder):
+    worker = Worker(folder, whole.base, pick_device(device), timeout)
+    _check_timeout(worker)
+    with alone_in(folder), unchanged(STANDARD):
         schedule = Schedule.of(whole.cells, worker)
         check.verify(schedule.cells, worker)
         _carry_out(schedule, worker, workers, progress)
@@ -66,9 +80,20 @@ def run(
 def _carry_out(schedule: Schedule, worker: Worker, workers: int, progress: bool) -> None:
     if not schedule.jobs:
         return
+    if worker.timeout is not None:
+        Notes(progress).show([f"a job that takes longer than {worker.timeout:g} seconds fails (--timeout)"])
     with JobProgress(schedule.jobs, worker.base, progress) as bar:
         executor = Serial(schedule, worker, bar) if workers == 1 else Processes(schedule, worker, bar, workers)
         executor.run()
+
+
+def _check_timeout(worker: Worker) -> None:
+    if worker.timeout is None:
+        return
+    if not 0 < worker.timeout < float("inf"):
+        raise BadInput(f"--timeout must be a number of seconds above 0, not {worker.timeout}")
+    if worker.device.type != "cpu" or not apart.possible():
+        raise BadInput("--timeout needs Linux and --device cpu: elsewhere a job has no process of its own to be ended")
 
 
 def pick_device(device: str) -> str:

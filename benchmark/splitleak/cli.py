@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -38,16 +39,25 @@ DataChoice = Annotated[
 EveryRow = Annotated[bool, typer.Option("--all", help="Print every row of the table, however wide.")]
 
 
-@app.command(cls=PlainHelp)
-def run(
-    matrix: MatrixName,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results [runs/NAME].")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of one thread [one per core].")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are computed.")] = "auto",
-    only: Only = None,
-    data: DataChoice = "auto",
-    every_row: EveryRow = False,
-) -> None:
+@dataclass
+class RunOptions:
+    matrix: MatrixName
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [runs/NAME].")] = None
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of one thread [one per core].")] = None
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are computed.")] = "auto"
+    only: Only = None
+    data: DataChoice = "auto"
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="A longer job fails: the training of a victim, or a cell with its null run and scoring [no limit].",
+        ),
+    ] = None
+    every_row: EveryRow = False
+
+
+def run(given: RunOptions) -> None:
     """Run a matrix and print the strongest attacks.
 
     MATRIX is a TOML file or the name of a matrix that ships (see: splitleak list matrices).
@@ -58,12 +68,12 @@ def run(
     from splitleak.report.show import cell_name
     from splitleak.report.text import count
 
-    folder = out or Path("runs") / Path(matrix).stem
+    folder = given.out or Path("runs") / Path(given.matrix).stem
     records = api.run(
-        matrix, folder, workers=api.cores() if workers is None else workers, device=device, only=only or (),
-        data=data, progress=True,
+        given.matrix, folder, workers=given.workers or api.cores(), device=given.device, only=given.only or (),
+        data=given.data, timeout=given.timeout, progress=True,
     )  # fmt: skip
-    _print_board(api.leaderboard(records), folder / "leaderboard.csv", every_row)
+    _print_board(api.leaderboard(records), folder / "leaderboard.csv", given.every_row)
     counts = Counter(record["status"] for record in records)
     typer.echo(f"{count(len(records), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}")
     for record in records:
@@ -71,6 +81,9 @@ def run(
             tell(f"{record['status']}: {cell_name(record)}: {record['why']}")
     if any(counts[status] for status in FAULTS):
         raise typer.Exit(1)
+
+
+app.command(cls=PlainHelp)(with_options(run, RunOptions))
 
 
 @app.command(cls=PlainHelp)

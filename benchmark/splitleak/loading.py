@@ -18,7 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from splitleak.contract.errors import BadInput
+from splitleak.contract.errors import BadInput, printable, text_of
+from splitleak.process_settings import unchanged
 
 
 class _Loaded:
@@ -73,8 +74,11 @@ def load_file(path: Path, who: str) -> ModuleType:
     if not path.is_file():
         raise BadInput(f"{who}: no such file ({path})")
     try:
-        return _module_of(path)
-    except (Exception, SystemExit) as error:
+        with unchanged():
+            return _module_of(path)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise BadInput(f"{who} cannot be imported: {one_line(error)}") from error
 
 
@@ -90,7 +94,7 @@ def files_of(path: Path) -> list[Path]:
 
 def one_line(error: BaseException) -> str:
     """An exception as `Type: text`, without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return printable(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
 
 
 def _module_of(path: Path) -> ModuleType:

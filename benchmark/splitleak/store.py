@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -154,6 +154,29 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return [record for record in found if record is not None]
 
 
+_locks: list[IO[str]] = []  # of the folders that this process is alone in
+
+
+def _let_go() -> None:
+    for lock in _locks:
+        lock.close()  # in a fork alone: the lock stays this process's
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def _kept_from_forks(lock: IO[str]) -> Iterator[None]:
+    """A process that a plug-in forks and that outlives a killed run must not hold the lock of its folder."""
+    _locks.append(lock)
+    try:
+        yield
+    finally:
+        if lock in _locks:
+            _locks.remove(lock)
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Lock a results folder for one run, and remove temporary files of runs that were killed."""
@@ -162,7 +185,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise BadInput(f"--out '{folder}' cannot be written: {error.strerror or error}") from None
-    with lock:
+    with lock, _kept_from_forks(lock):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 import splitleak
+from splitleak import apart
 from splitleak.report.progress import Progress, state
 
 Run = Callable[..., list[dict[str, Any]]]
@@ -102,3 +105,19 @@ def test_every_epoch_and_every_logged_step_is_told(
     assert positions == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     steps = [position for label, position in heard if label.startswith("fsha")]
     assert steps[:4] == ["step 0", "step 10", "step 20", "step 30"]
+
+
+@pytest.mark.skipif(not apart.possible(), reason="needs Linux")
+def test_a_process_that_is_forked_while_the_bar_is_drawn_can_draw_one_itself() -> None:
+    holds, over = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        with tqdm.get_lock():
+            holds.set()
+            over.wait(0.2)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    holds.wait()
+    assert apart.call(lambda say: tqdm.get_lock().acquire(), timeout=60) is None
+    thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,18 @@ LATER = {
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The cuts that were really trained."""
-    cuts: list[int] = []
-    train = making._train
+def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list[int]]:
+    """`trained()`: the cuts that were really trained, as the processes of the jobs have noted them in a file."""
+    noted_in, train = tmp_path / "trained", making._train
+    noted_in.touch()
 
     def noted(made: Victim, checkpoint: Checkpoint, facts: VictimFacts, tell: Tell) -> Learned:
-        cuts.append(facts.victim["cut"])
+        with noted_in.open("a") as file:
+            file.write(f"{facts.victim['cut']}\n")
         return train(made, checkpoint, facts, tell)
 
     monkeypatch.setattr(making, "_train", noted)
-    return cuts
+    return lambda: [int(line) for line in noted_in.read_text().split()]
 
 
 def make(folder: Path, cuts: list[int], **given: Any) -> list[tuple[dict[str, torch.Tensor], dict[str, Any]]]:
@@ -63,12 +65,12 @@ def make(folder: Path, cuts: list[int], **given: Any) -> list[tuple[dict[str, to
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_one_training_serves_all_cuts(tmp_path: Path, trained: list[int], name: str) -> None:
+def test_one_training_serves_all_cuts(tmp_path: Path, trained: Callable[[], list[int]], name: str) -> None:
     cuts = [1, 2]
     first, taken = make(tmp_path / "both", cuts, **NETWORKS[name])
-    assert trained == [1]
+    assert trained() == [1]
     own = make(tmp_path / "alone", [2], **NETWORKS[name])[0]
-    assert trained == [1, 2]
+    assert trained() == [1, 2]
     assert taken[1]["fingerprint"] == own[1]["fingerprint"]
     for told in ("utility", "steps", "loss_curve", "bytes_up", "bytes_down"):
         assert taken[1][told] == own[1][told], told
@@ -76,15 +78,17 @@ def test_one_training_serves_all_cuts(tmp_path: Path, trained: list[int], name: 
 
 
 @pytest.mark.parametrize("more", LATER.values(), ids=LATER.keys())
-def test_a_defence_and_several_clients_are_trained_at_every_cut(tmp_path: Path, trained: list[int], more: Any) -> None:
+def test_a_defence_and_several_clients_are_trained_at_every_cut(
+    tmp_path: Path, trained: Callable[[], list[int]], more: Any
+) -> None:
     make(tmp_path, [1, 2], **NETWORKS["lenet"], **more)
-    assert trained == [1, 2]
+    assert trained() == [1, 2]
 
 
 def test_a_kept_one_of_other_records_or_source_is_not_taken(
-    tmp_path: Path, trained: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, trained: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, [1], **NETWORKS["lenet"])
     monkeypatch.setattr(making, "made_by", lambda case, data: {"data": "others"})
     make(tmp_path, [2], **NETWORKS["lenet"])
-    assert trained == [1, 2]
+    assert trained() == [1, 2]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+
+LONGEST = 300  # characters of an exception in one line
+LONGEST_TRACE = 20_000  # of a traceback; its end is kept
 
 
 class BadInput(Exception):
@@ -28,6 +32,44 @@ class Detected(Exception):
 
 class Diverged(Exception):
     """The training loss is no finite number any more. The record says so in place of a score."""
+
+
+class Raised(Exception):
+    """An exception of a plug-in as text, also one of another process: `why` in one line, and the traceback."""
+
+    def __init__(self, why: str, traceback: str = "") -> None:
+        super().__init__(why, traceback)
+        self.why, self.traceback = why, traceback
+
+    def __str__(self) -> str:
+        return self.why
+
+    @classmethod
+    def of(cls, error: BaseException) -> Raised:
+        """The text of any exception, however odd; of one that is text already, the same."""
+        if isinstance(error, Raised):
+            return error
+        try:
+            trace = "".join(traceback.format_exception(error))
+        except BaseException as another:
+            trace = f"no traceback: {type(another).__name__}"
+        first = text_of(error).strip().splitlines() or [""]
+        return cls(f"{type(error).__name__}: {printable(first[0])}", trace[-LONGEST_TRACE:])
+
+
+def text_of(error: BaseException) -> str:
+    """`str(error)`, or a word on why there is none."""
+    try:
+        return str(error)
+    except BaseException as another:
+        return f"(its text cannot be had: {type(another).__name__})"
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    """One line that a terminal shows as it is: control characters escaped, a long text cut."""
+    cut = text[: longest + 1]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return shown if len(shown) <= longest else shown[: longest - 4] + " ..."
 
 
 def did_you_mean(word: str, legal: Iterable[str]) -> str:

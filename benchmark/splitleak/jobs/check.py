@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from splitleak.contract import Data, Task
 from splitleak.contract.errors import BadInput
 from splitleak.jobs.worker import Worker
+from splitleak.loading import one_line
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
 from splitleak.score.targets import aux_of
@@ -72,9 +73,9 @@ def built(cell: Cell, data: Data, worker: Worker) -> Victim:
     """An untrained victim; BadInput for whatever its model or its defence raises."""
     try:
         return fresh(worker.case(cell), data)
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {in_words(error)}") from error
 
 
@@ -90,9 +91,9 @@ def _check_network(cell: Cell, made: Victim) -> None:
             prediction = split.eval()(x)
             check_tensor(prediction, _prediction_shape(data.task, x, y), f"{who(cell)}: the prediction")
             data.task.loss(prediction, y)
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BadInput(f"{who(cell)}: records {data.in_shape} do not pass: {in_words(error)}") from error
 
 
@@ -116,4 +117,4 @@ def who(cell: Cell) -> str:
 
 def in_words(error: BaseException) -> str:
     """How a message names an exception."""
-    return f"{type(error).__name__}: {error}"
+    return one_line(error)

@@ -1,4 +1,4 @@
-"""Executors carry out a schedule. `Serial` does it in this process, `processes.Processes` on several."""
+"""Executors carry out a schedule. `Serial` has one worker, in this process; `processes.Processes` has several."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import Protocol
 
-import torch
-
+from splitleak.apart import Died
 from splitleak.contract import BadInput
 from splitleak.jobs.schedule import Job, Schedule
 from splitleak.jobs.worker import Worker, failure
+from splitleak.process_settings import STANDARD, unchanged
+
+TRIES = 2  # a job whose process dies so often is a failed one
 
 
 class Observer(Protocol):
@@ -29,10 +31,15 @@ class Executor(ABC):
 
     def __init__(self, schedule: Schedule, worker: Worker, observer: Observer) -> None:
         self.schedule, self.worker, self.observer = schedule, worker, observer
+        self.deaths: dict[str, int] = {}  # of the processes of a job, by its key
 
     @abstractmethod
     def run(self) -> None:
         """Carry out the whole schedule."""
+
+    def started(self, job: Job) -> None:
+        if job.key not in self.deaths:
+            self.observer.started(job)
 
     def succeed(self, job: Job, status: str) -> None:
         self.observer.ended(job, status)
@@ -48,6 +55,15 @@ class Executor(ABC):
             raise error
         self.fail(job, failure(error, "its victim failed: "))
 
+    def died(self, job: Job, how: str) -> None:
+        """The process of a job has died: it is tried again, or has failed."""
+        self.deaths[job.key] = self.deaths.get(job.key, 0) + 1
+        if self.deaths[job.key] < TRIES:
+            self.schedule.again(job)
+            return
+        name = "victim" if job.kind == "victim" else "attack"
+        self.fail(job, {"status": "failed", "why": f"its {name}'s process died {TRIES} times ({how})"})
+
     def fail(self, job: Job, why: dict[str, str]) -> None:
         if job.kind == "victim":
             self.observer.ended(job, "failed")
@@ -57,23 +73,21 @@ class Executor(ABC):
 
 
 class Serial(Executor):
-    """One job after the other in this process; the cells of a victim follow it at once."""
+    """One job after the other; the cells of a victim follow it at once."""
 
     def run(self) -> None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with unchanged(STANDARD):
             while (job := self.schedule.next(longest_first=False)) is not None:
-                self.observer.started(job)
+                self.started(job)
                 self.worker.tell = partial(self.observer.moved, job)
                 try:
                     status = carry_out(job, self.worker)
+                except Died as error:
+                    self.died(job, str(error))
                 except Exception as error:
                     self.raised(job, error)
                 else:
                     self.succeed(job, status)
-        finally:
-            torch.set_num_threads(threads)
 
 
 def carry_out(job: Job, worker: Worker) -> str:

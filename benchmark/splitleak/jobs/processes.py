@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from splitleak.apart import Died
 from splitleak.jobs.executors import Executor, Observer, carry_out
 from splitleak.jobs.interrupts import Interrupts, no_interrupts_for_children
 from splitleak.jobs.positions import Positions, teller
@@ -22,7 +23,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.train.data import Digests
 
 TICK = 0.2  # seconds between two looks for Ctrl-C
-TRIES = 2  # a job that kills its process so often is a failed one
+Same = tuple[Path, Path, str, float | None, Digests]  # what the workers have in common: the arguments of `Worker`
 Outcome = tuple[str, list[str]]  # status of a job, and warnings about damaged files
 
 
@@ -47,7 +48,6 @@ class Processes(Executor):
         self.positions = Positions(observer)
         self.idle = [self._process() for _ in range(min(processes, schedule.jobs))]
         self.running: dict[Future[Outcome], tuple[Job, Process]] = {}
-        self.deaths: dict[str, int] = {}
 
     def run(self) -> None:
         with Interrupts() as interrupts:
@@ -68,7 +68,7 @@ class Processes(Executor):
         started = False
         while self.idle and (job := self.schedule.next(longest_first=True)) is not None:
             process = self.idle.pop()
-            self.observer.started(job)
+            self.started(job)
             self.positions.follow(process.positions, job)
             with no_interrupts_for_children():  # the pool starts its process now
                 future = process.pool.submit(_in_process, job)
@@ -83,7 +83,9 @@ class Processes(Executor):
             status, warnings = future.result()
         except BrokenProcessPool:
             process = self._process()
-            self._died(job)
+            self.died(job, "killed, or out of memory")
+        except Died as error:
+            self.died(job, str(error))
         except Exception as error:
             self.raised(job, error)
         else:
@@ -91,20 +93,11 @@ class Processes(Executor):
             self.succeed(job, status)
         self.idle.append(process)
 
-    def _died(self, job: Job) -> None:
-        self.deaths[job.key] = self.deaths.get(job.key, 0) + 1
-        if self.deaths[job.key] < TRIES:
-            self.schedule.again(job)
-            return
-        name = "victim" if job.kind == "victim" else "attack"
-        why = f"its {name}'s process died {TRIES} times (killed, or out of memory)"
-        self.fail(job, {"status": "failed", "why": why})
-
     def _process(self) -> Process:
         worker = self.worker
-        given = (worker.store.folder, worker.base, worker.device.type, worker.digests)
+        same = (worker.store.folder, worker.base, worker.device.type, worker.timeout, worker.digests)
         receiver, sender = self.context.Pipe(duplex=False)  # one for each: a killed process can block no other
-        pool = ProcessPoolExecutor(1, self.context, _begin, (given, self.alive, sender))
+        pool = ProcessPoolExecutor(1, self.context, _begin, (same, self.alive, sender))
         return Process(pool, receiver)
 
 
@@ -112,14 +105,14 @@ _worker: Worker | None = None  # of this process, if it was started by Processes
 _positions: Connection | None = None  # where this process says how far its job is
 
 
-def _begin(given: tuple[Path, Path, str, Digests], alive: Connection, positions: Connection) -> None:
+def _begin(same: Same, alive: Connection, positions: Connection) -> None:
     """Set up a process of one thread that does not outlive the run that started it."""
     global _worker, _positions
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel, alive), daemon=True).start()
-    _worker, _positions = Worker(*given), positions
+    _worker, _positions = Worker(*same), positions
 
 
 def _die_with(*ends: int | Connection) -> None:

@@ -69,9 +69,9 @@ def _tried(cell: Cell, made: Victim) -> float | None:
             return _timed(training_steps(cell, made), _clock(made))
     except Diverged:
         return None
-    except BadInput:
+    except (BadInput, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BadInput(f"{what}: a training step fails: {check.in_words(error)}") from error
 
 

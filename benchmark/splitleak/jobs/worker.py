@@ -1,20 +1,28 @@
-"""A worker makes one victim or runs one cell, and leaves a file. It knows nothing of other workers."""
+"""A worker makes one victim or runs one cell, and leaves a file. It knows nothing of other workers.
+
+It loads the dataset, and does the rest in a process of its own for each job, so that no job finds what a plug-in of an
+earlier one has left. On a GPU and on macOS jobs share the worker's process: only settings are put back there.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 import time
-import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from splitleak import apart
 from splitleak.contract import Data, Diverged, Goal
-from splitleak.jobs import making
+from splitleak.contract.errors import Raised, printable
+from splitleak.jobs import making, preload
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
+from splitleak.process_settings import STANDARD, unchanged
 from splitleak.score import judge, pictures
 from splitleak.score.evaluate import evaluate
 from splitleak.score.scene import Scene
@@ -26,11 +34,16 @@ from splitleak.train.fit import Tell
 
 
 class Worker:
-    """A results folder, the folder of the matrix, and a device; the last dataset stays in memory."""
+    """A results folder, the folder of the matrix, a device, and the seconds that a job may take (None: no limit).
 
-    def __init__(self, folder: Path, base: Path, device: str, digests: Digests | None = None) -> None:
-        self.store, self.base, self.device = Store(folder), base, torch.device(device)
-        self.digests: Digests = {} if digests is None else digests  # of each dataset of the run
+    The last dataset stays in memory. digests: of each dataset of the run, which must be the same in every process.
+    """
+
+    def __init__(
+        self, folder: Path, base: Path, device: str, timeout: float | None = None, digests: Digests | None = None
+    ) -> None:
+        self.store, self.base, self.device, self.timeout = Store(folder), base, torch.device(device), timeout
+        self.digests: Digests = {} if digests is None else digests
         self._data: tuple[str, str, Data] | None = None
         self._aux: tuple[str, Data | None] | None = None
         self.tell: Tell = lambda position: None  # how far the present job is: "epoch 3/20"
@@ -62,7 +75,8 @@ class Worker:
     def make_victim(self, cell: Cell) -> None:
         """Train the victim of a cell and keep it."""
         case = self.case(cell)
-        making.make_victim(case, self.data(case), self.store, self.tell)
+        data = self.data(case)
+        self._apart(lambda: making.make_victim(case, data, self.store, self.tell))
 
     def run_cell(self, cell: Cell) -> str:
         """Run a cell and write its record, also if it fails; returns the status."""
@@ -70,10 +84,13 @@ class Worker:
         record = blank_record(case)
         start = time.perf_counter()
         try:
-            record |= self._outcome(case)
+            data, other = self.data(case), self.aux(case)
+            record |= self._apart(lambda: self._outcome(case, data, other))
         except Diverged as error:
-            record |= {"status": "diverged", "why": str(error)}
-        except (Exception, SystemExit) as error:
+            record |= {"status": "diverged", "why": printable(str(error))}
+        except (apart.Died, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             record |= failure(error)
         record["seconds"] = time.perf_counter() - start
         try:
@@ -91,13 +108,37 @@ class Worker:
         """Write the record of a cell that cannot run."""
         self.store.write_record(blank_record(self.case(cell)) | why)
 
-    def _outcome(self, case: Case) -> dict[str, Any]:
+    def _apart(self, do: Callable[[], Any]) -> Any:
+        """Do it in a process of its own where that is possible: its answer, positions and warnings come back."""
+        if not apart.possible():
+            with unchanged(STANDARD):
+                return do()
+        preload.preload()
+        tell, modules = self.tell, set(sys.modules)
+
+        def inside(say: apart.Say) -> Any:
+            self.tell, self.store.warnings = lambda position: say(f"position {position}"), []
+            try:
+                return do()
+            finally:
+                say(f"modules {' '.join(preload.loaded_since(modules))}")
+                for warning in self.store.warnings:
+                    say(f"warning {warning}")
+
+        hears: dict[str, Callable[[str], None]] = {
+            "position": lambda said: tell(printable(said, 80)),
+            "modules": lambda said: preload.load(said.split()),
+            "warning": self.store.warnings.append,
+        }
+        return apart.call(inside, timeout=self.timeout, heard=lambda text: _pass_on(text, hears))
+
+    def _outcome(self, case: Case, data: Data, other: Data | None) -> dict[str, Any]:
         kept = Kept.read(self.store, case.cell.victim_key)
         if kept is None:
             raise RuntimeError("its victim is missing")
         if kept.facts.diverged:
             raise Diverged(kept.facts.diverged)
-        scene = Scene(case, self.data(case), kept, other=self.aux(case))
+        scene = Scene(case, data, kept, other=other)
         fields, guess = evaluate(scene, self.tell)
         if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
             network = judge.judge_of(self.store, scene.data, digest(case.cell.dataset))
@@ -109,6 +150,11 @@ class Worker:
         stopped = fields.get("detected_at", kept.facts.learned.detected_at)
         fields["detected_at"] = stopped if stopped >= 0 else None  # the step at which the client stopped
         return kept.facts.for_record() | fields | {"status": "done", "notes": list(scene.data.notes)}
+
+
+def _pass_on(text: str, hears: dict[str, Callable[[str], None]]) -> None:
+    kind, _, said = text.partition(" ")
+    hears[kind](said)
 
 
 def blank_record(case: Case) -> dict[str, Any]:
@@ -128,9 +174,10 @@ def blank_record(case: Case) -> dict[str, Any]:
 
 def failure(error: BaseException, before: str = "") -> dict[str, str]:
     """The fields of a record about an exception; `before` names what failed."""
-    first = str(error).strip().splitlines() or [""]
-    trace = "".join(traceback.format_exception(error))
-    return {"status": "failed", "why": f"{before}{type(error).__name__}: {first[0]}", "traceback": trace}
+    if isinstance(error, apart.TimedOut):
+        return {"status": "failed", "why": f"{before}{error} (--timeout)"}
+    raised = Raised.of(error)
+    return {"status": "failed", "why": before + raised.why, "traceback": raised.traceback}
 
 
 def _title(case: Case) -> str:

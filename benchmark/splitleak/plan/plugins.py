@@ -24,7 +24,8 @@ from splitleak.contract import Attack, Dataset, Defense, Goal, Grant, Model
 from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.methods import check_methods
 from splitleak.contract.plugin import Plugin, Spec, defaults, show
-from splitleak.loading import load_file
+from splitleak.loading import load_file, one_line
+from splitleak.process_settings import unchanged
 
 Kind = Literal["dataset", "model", "defense", "attack"]
 FOLDERS: dict[Kind, str] = {"dataset": "datasets", "model": "models", "defense": "defenses", "attack": "attacks"}
@@ -65,7 +66,8 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
     given = {key: value for key, value in spec.items() if key != "name"}
     who = f"{kind} '{spec['name']}'"
     check_methods(cls, BASES[kind], who)
-    made = cast(Plugin, checked(cls, given, who))
+    with unchanged():
+        made = cast(Plugin, checked(cls, given, who))
     object.__setattr__(made, "folder", base)  # where the paths of its parameters start
     for name, wanted in (("goal", Goal), ("needs", Grant)) if kind == "attack" else ():
         if not isinstance(getattr(made, name, None), wanted):
@@ -142,9 +144,12 @@ def hash_of(path: Path) -> str:
 
 def _import(kind: Kind, name: str, module_name: str) -> ModuleType:
     try:
-        return importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{kind} '{name}': cannot import '{module_name}': {type(error).__name__}: {error}") from error
+        with unchanged():
+            return importlib.import_module(module_name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise BadInput(f"{kind} '{name}': cannot import '{module_name}': {one_line(error)}") from error
 
 
 def _defined(kind: Kind, module: ModuleType) -> list[type[Plugin]]:

@@ -5,6 +5,7 @@ It shows no time left: jobs differ a hundredfold in length, so any estimate from
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from tqdm import tqdm
+from tqdm.std import TqdmDefaultWriteLock
 
 from splitleak.jobs.schedule import Job
 from splitleak.plan import plugins
@@ -23,6 +25,11 @@ from splitleak.report.text import shorten
 FORMAT = "{n_fmt}/{total_fmt} jobs [{elapsed}]{postfix}"
 COUNTERS = 24  # characters of FORMAT before the postfix, about
 TICK = 1.0  # seconds between two updates of the elapsed time on a terminal
+
+
+# The bar's thread must not hold its lock while a job's process is forked: in there nobody would release it.
+_drawing = TqdmDefaultWriteLock.th_lock
+os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, after_in_child=_drawing.release)
 
 
 class Progress:

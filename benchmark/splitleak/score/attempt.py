@@ -13,6 +13,7 @@ from torch import Tensor
 from splitleak.contract import Grant, Step
 from splitleak.contract.view import Guesser
 from splitleak.plan.seeds import Stream, seed_for
+from splitleak.process_settings import numbers, unchanged, under
 from splitleak.score import channel
 from splitleak.score.null import NullChannel
 from splitleak.score.scene import Scene
@@ -42,6 +43,7 @@ class Attempt:
                 self.victim.live = NullChannel(self.victim.live, self.victim.split, data.aux.x[:256])
         self.stream = Stream(case.seeds.of("training"))
         self.own = Stream(seed_for("attack", case.cell.dataset, case.cell.model, case.cell.seed, case.cell.attack))
+        self.settings = numbers() | {"grad": True}  # of the harness; an attack may set others
         self.training: Training | None = None
         self._released: dict[str, Tensor] | None = None
         self.running: Iterator[Step] | None = None
@@ -55,7 +57,7 @@ class Attempt:
     def run(self) -> tuple[Tensor, float]:
         """The checked guess, and the seconds that it took, a victim trained on the way included."""
         start = time.perf_counter()
-        with self.own:
+        with self.own, unchanged():
             guess = self.scene.attack.run(self.view)
         seconds = time.perf_counter() - start
         self.settle()
@@ -75,16 +77,16 @@ class Attempt:
             raise RuntimeError("the victim differs from the one trained without an observer: the attack disturbed it")
 
     def _isolated(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """The steps of the victim in its own random stream, whatever the attacker draws in between."""
+        """The steps of the victim in its own random stream and settings, whatever the attacker does in between."""
         try:
             while True:
-                with self.stream, torch.enable_grad():  # an attack may iterate inside its own no_grad
+                with self.stream, under(self.settings):
                     step = next(steps, None)
                 if step is None:
                     return
                 yield step
         finally:
-            with self.stream:
+            with self.stream, under(self.settings):
                 cast(Any, steps).close()
 
     def _step_grants(self) -> Grant:
@@ -95,7 +97,7 @@ class Attempt:
         """What crosses the wire for the targets after training, by name."""
         if self._released is None:
             self.settle()
-            with torch.enable_grad():
+            with under(self.settings):
                 stream = Stream(self.scene.case.seeds.of("release"))
                 self._released = channel.release(self.victim, self.scene.targets, stream)
         return self._released

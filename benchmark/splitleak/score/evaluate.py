@@ -9,37 +9,25 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract import Goal
-from splitleak.score import levels, utility
-from splitleak.score.attempt import Attempt
+from splitleak.score import levels, runs
 from splitleak.score.scene import Scene
-from splitleak.store import digest, fingerprint
-from splitleak.train import accounting
 from splitleak.train.fit import Tell
 
 
 def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Tensor]:
     """Run and score the attack; returns the fields of the record, and the guess. `tell` hears its logged steps."""
     question, cell, seeds = scene.question, scene.cell, scene.case.seeds
-    attempt = Attempt(scene, tell=tell)
-    guess, seconds = attempt.run()
+    ran = runs.run(scene, tell=tell)
+    guess = ran.guess
     fields: dict[str, Any] = {
         "metrics": question.score(guess) | levels.beside(scene),
         "bootstrap_ci95": question.ci95(guess, seeds.of("bootstrap")),
         "floor": question.floor.kind,
         "n_targets": len(question.counted),
-        "seconds_attack": seconds,
-        "read": attempt.view.has_read,
-        "curve": attempt.curve,
         "flags": scene.flags,
-    }
+    } | ran.facts
     if scene.goal is Goal.MEMBERSHIP:
         fields["test_in_train"] = scene.test_in_train
-    if cell.tampers and attempt.training is not None:
-        fields["utility_attacked"] = utility.on_test(attempt.victim)[1]
-        fields["steps_attacked"] = attempt.training.steps_done
-        fields["detected_at"] = attempt.training.detected_at
-        fields |= accounting.facts(attempt.victim, attempt.training.steps_sent)
-    fields |= effect(attempt)
     if cell.null:
         fields["null"] = on_null_channel(scene)
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in fields["read"]:
@@ -47,21 +35,9 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     return fields, guess
 
 
-def effect(attempt: Attempt) -> dict[str, str]:
-    """Hashes of all that a defence can change: the trained network, and what crosses for the targets after training.
-
-    The names of the weights do not count. Of updates only counts whether the server receives each or their sum.
-    """
-    tensors = attempt.scene.kept.tensors
-    weights = sorted(fingerprint({"": t}) for name, t in tensors.items() if name.startswith("split."))
-    updates = "sum" if attempt.victim.defense.sums else "each"
-    crossed = fingerprint(attempt.released) if attempt.victim.cut else updates
-    return {"weights": digest(weights), "crossed": crossed}
-
-
 def on_null_channel(scene: Scene) -> dict[str, Any]:
     """The scores of the same attack on a channel without information, and whether it still finds something."""
-    guess, _ = Attempt(scene, null=True).run()
+    guess = runs.run(scene, null=True).guess
     scores = scene.question.score(guess)
     leaks, p = scene.question.null_leaks(guess, scores["advantage"], scene.case.seeds.of("null"))
     return {"metrics": scores, "leaks": leaks, "p": p}
@@ -72,7 +48,7 @@ def with_other_hints(scene: Scene, first: dict[str, float]) -> dict[str, Any]:
     scores = [first]
     for draw in range(1, scene.cell.evaluate.draws):
         other = replace(scene, draw=draw)
-        scores.append(other.question.score(Attempt(other).run()[0]))
+        scores.append(other.question.score(runs.run(other).guess))
     each = {name: [score[name] for score in scores] for name in first}
     shown = {name: each[name] for name in ("advantage", "label_accuracy") if name in each}
     means = {name: mean(values) for name, values in each.items()}

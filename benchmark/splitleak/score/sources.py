@@ -14,6 +14,7 @@ from splitleak.contract import Grant, Step, Update, View
 from splitleak.contract.split import SmashedOnly
 from splitleak.contract.view import Facts, Guesser
 from splitleak.plan.seeds import Stream
+from splitleak.process_settings import Values, under
 from splitleak.score import channel
 from splitleak.score.null import emptied
 from splitleak.score.scene import Scene
@@ -30,6 +31,7 @@ class Running(Protocol):
     null: bool
     observes: bool
     stream: Stream
+    settings: Values
     running: Iterator[Step] | None
 
     @property
@@ -89,7 +91,12 @@ class Sources:
             found["steps"] = lambda: self.attempt.running or iter(())  # empty once anything after training was read
         if scene.aux.property is not None:
             found["aux_property"] = lambda: scene.aux.property
-        return found
+        return {name: partial(self._calmly, source) for name, source in found.items()}
+
+    def _calmly(self, source: Callable[[], Any]) -> Any:
+        """What the source answers under the settings of the harness: the attack may have set others."""
+        with under(self.attempt.settings):
+            return source()
 
     def _released(self, name: str) -> Tensor:
         return self.attempt.released[name]
@@ -123,8 +130,9 @@ class Sources:
         return [emptied(update) for update in running.updates] if self.attempt.null else running.updates
 
     def _query(self, x: Tensor) -> Tensor:
-        self.attempt.settle()
-        with self.attempt.stream:
+        with under(self.attempt.settings):
+            self.attempt.settle()
+        with self.attempt.stream, under(self.attempt.settings):
             return channel.send(self.victim, x.to(self.scene.aux.x.device), self.scene.aux.x)
 
     def _pairs(self) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,10 @@ from splitleak.contract import BadInput, Data, Dataset
 from splitleak.contract.plugin import Spec
 from splitleak.contract.task import Objective
 from splitleak.datasets.reading.validation import validate
+from splitleak.loading import one_line
 from splitleak.plan.case import Case
 from splitleak.plan.settings import Train
+from splitleak.process_settings import unchanged
 from splitleak.store import digest
 
 Digests = dict[str, str]  # of each dataset that was loaded: hash of its specification -> hash of its records
@@ -55,11 +57,13 @@ def _ships(dataset: Dataset) -> bool:
 
 def _checked(dataset: Dataset, who: str) -> Data:
     try:
-        return validate(dataset.load(), who)
-    except BadInput:
+        with unchanged():
+            data = dataset.load()
+        return validate(data, who)
+    except (BadInput, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise BadInput(f"{who} cannot be loaded: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise BadInput(f"{who} cannot be loaded: {one_line(error)}") from error
 
 
 def check_variation(train: Train, data: Data, who: str) -> None:

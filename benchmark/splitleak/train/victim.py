@@ -15,6 +15,7 @@ from splitleak.contract.nouns import Form
 from splitleak.plan.case import Case
 from splitleak.plan.recipe import Recipe
 from splitleak.plan.seeds import Stream
+from splitleak.process_settings import unchanged
 from splitleak.store import fingerprint
 
 
@@ -76,7 +77,7 @@ def fresh(case: Case, data: Data, wrap: Callable[[Hooks, Split], Hooks] | None =
 
 def networks(case: Case, form: Form, device: torch.device) -> tuple[Split, Hooks]:
     """The networks of a victim for records of this form; a server on another machine has no records."""
-    with Stream(case.seeds.of("init")):
+    with Stream(case.seeds.of("init")), unchanged():
         split = case.model.split(form.in_shape, form.task, case.cut, case.cell.protocol)
         split, live = defended(split, form, case.defense, case.recipe, device)
     _check_batches(case, split)
