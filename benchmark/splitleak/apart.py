@@ -49,6 +49,15 @@ def call(function: Callable[[Say], Any], *, timeout: float | None = None, heard:
     timeout: seconds; None: no limit. heard: is given each text that the function says. Raises BadInput where the
     function does, TimedOut, and Died where the process ends without an answer or the function raises another exception.
     """
+    child, reader = begin(function)
+    return finish(child, reader, timeout=timeout, heard=heard)
+
+
+def begin(function: Callable[[Say], Any], prepare: Callable[[int], None] | None = None) -> tuple[int, int]:
+    """The process of a call, and the pipe from which `finish` reads its answer.
+
+    prepare: is called first, in the new process, with the file descriptor that the answer is written to.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     reader, writer = os.pipe()
@@ -56,20 +65,29 @@ def call(function: Callable[[Say], Any], *, timeout: float | None = None, heard:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _answer(function, writer, parent)
+        _answer(function, prepare, writer, parent)
     os.close(writer)
+    return child, reader
+
+
+def finish(child: int, reader: int, *, timeout: float | None = None, heard: Say | None = None) -> Any:
+    """The answer of a call that has begun; its process is ended."""
     try:
         return _result(_last_line(reader, child, timeout, heard or (lambda text: None)), child)
     finally:
         os.close(reader)
-        _end(child)
+        end(child)
 
 
-def _answer(function: Callable[[Say], Any], writer: int, parent: int) -> NoReturn:
+def _answer(
+    function: Callable[[Say], Any], prepare: Callable[[int], None] | None, writer: int, parent: int
+) -> NoReturn:
     """The whole life of the new process."""
     try:
         os.setsid()  # a process group of its own, and no Ctrl-C
         _die_with(parent)
+        if prepare:
+            prepare(writer)
         line = json.dumps({"answer": function(lambda text: _write(writer, json.dumps({"said": text})))})
     except BadInput as error:
         line = json.dumps({"bad input": str(error)})
@@ -132,7 +150,7 @@ def _result(message: dict[str, Any] | None, child: int) -> Any:
     return message["answer"]
 
 
-def _end(child: int) -> None:
+def end(child: int) -> None:
     """End the process and all that it left in its group."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from splitleak.contract import BadGuess, Goal, Records, Task
+from splitleak.contract.gate import bare
 from splitleak.score import metrics, per_target, uncertainty
 from splitleak.score.floor import Floor
 from splitleak.score.per_target import PerTarget
@@ -36,9 +37,9 @@ class Question:
         wanted = self._shape()
         if not isinstance(guess, Tensor):
             raise BadGuess(f"{who}: guess is {type(guess).__name__}, must be a tensor of shape {wanted}")
-        if tuple(guess.shape) != wanted:
-            raise BadGuess(f"{who}: guess has shape {tuple(guess.shape)}, goal {self.goal.name} needs {wanted}")
-        checked: Tensor = guess.detach().cpu().double()
+        checked = bare(guess.detach().cpu().double())
+        if tuple(checked.shape) != wanted:
+            raise BadGuess(f"{who}: guess has shape {tuple(checked.shape)}, goal {self.goal.name} needs {wanted}")
         if not checked.isfinite().all():
             raise BadGuess(f"{who}: guess holds NaN or infinity")
         mask = self.goal is Goal.LABELS and self.task.kind == "mask"
