@@ -18,6 +18,7 @@ from splitleak.contract import BadGuess, Goal, Grant, View, threats
 from splitleak.score import attempt as attempts
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
+
 from .thieves import LENSES, DeepSpy, Perfect, Spy, all_lenses
 
 Try = Callable[..., Attempt]
@@ -194,7 +195,8 @@ PLAIN = {"name": "toy_chain", "norm": False}
 
 def test_what_an_attack_leaves_switched_on_is_off_after_it(attempt: Try) -> None:
     seen: list[object] = []
-    attempt(lambda view: all_lenses(seen.append).__enter__(), "SMASHED")
+    left_on = [lens(seen.append) for lens in LENSES.values()]
+    attempt(lambda view: [lens.__enter__() for lens in left_on] and None, "SMASHED")
     seen.clear()
     torch.nn.Linear(2, 2)(torch.zeros(1, 2)).sum().backward()
     assert not seen
@@ -333,8 +335,7 @@ def test_nothing_of_the_victim_hangs_on_what_is_handed_out(
 
     def look(view: View) -> None:
         steps = view.steps
-        for step in steps:
-            handed.append([step, step.top, step.smashed, step.gradient])
+        handed.extend([step, step.top, step.smashed, step.gradient] for step in steps)
         handed.append([view, steps, view.top, view.bottom, view.fresh_bottom(), view.defense, view.query, view.facts])
         handed.append([view.smashed, view.gradient, view.aux, view.pairs, view.hints, view.query(view.aux)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ def all_lenses(note: Note) -> Iterator[None]:
 class Spy(Tensor):
     """A tensor that notes all that it is put together with, at the level of functions."""
 
-    seen: list[object] = []
+    seen: ClassVar[list[object]] = []
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -96,7 +96,7 @@ class Spy(Tensor):
 class DeepSpy(Tensor):
     """The same below autograd: it sees the operations of the backward pass too."""
 
-    seen: list[object] = []
+    seen: ClassVar[list[object]] = []
     inner: Tensor
 
     @staticmethod
@@ -121,8 +121,7 @@ class Perfect(Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunctionSubclass():
-            others = [t for t in args if isinstance(t, Tensor) and type(t) is not Perfect and t.shape == args[0].shape]
+            others = [t for t in args if isinstance(t, Tensor) and type(t) is Tensor and t.is_floating_point()]
             given = [others[0] if others and type(t) is Perfect else t for t in args]
             found = func(*given, **(kwargs or {}))
-        keeps = isinstance(found, Tensor) and not others
-        return found.as_subclass(Perfect) if keeps else found
+            return found if others else tree_map(lambda t: t.as_subclass(Perfect) if type(t) is Tensor else t, found)

@@ -1,6 +1,7 @@
 """What an attack receives. An attribute exists only if the threat model grants it, and everything read is a copy.
 
 The view stops mistakes, not malice: Python lets a determined author walk frames. The record lists what was read.
+docs/concepts.md says what the view guarantees and what it cannot.
 """
 
 from __future__ import annotations
