@@ -17,6 +17,7 @@ ROOMS = (  # a file may import from its own room and from rooms that stand befor
     ("contract",),
     ("store", "snapshot", "nets", "pieces", "vision", "loading", "apart",
      "process_settings", "records", "matrices", "options"),
+    ("postponed",),
     ("attacks", "defenses", "models", "datasets"),
     ("plan",), ("train",), ("score",), ("jobs",), ("report",),
     ("only", "main_guard", "api"),

@@ -55,6 +55,15 @@ def call(function: Callable[[Say], Any], *, timeout: float | None = None, heard:
     timeout: seconds; None: no limit. heard: is given each text that the function says. Raises BadInput and Diverged
     where the function does, Raised for any other exception, TimedOut, and Died where there is no answer.
     """
+    child, reader = begin(function)
+    return finish(child, reader, timeout=timeout, heard=heard)
+
+
+def begin(function: Callable[[Say], Any], prepare: Callable[[int], None] | None = None) -> tuple[int, int]:
+    """The process of a call, and the pipe from which `finish` reads its answer.
+
+    prepare: is called first, in the new process, with the file descriptor that the answer is written to.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     reader, writer = os.pipe()
@@ -64,14 +73,24 @@ def call(function: Callable[[Say], Any], *, timeout: float | None = None, heard:
         child = _fork()
         if child == 0:
             os.close(reader)
-            _answer(function, writer, parent)
+            _answer(function, prepare, writer, parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writer)
+    except BaseException:
+        os.close(reader)
+        if child:
+            end(child)
+        raise
+    return child, reader
+
+
+def finish(child: int, reader: int, *, timeout: float | None = None, heard: Say | None = None) -> Any:
+    """The answer of a call that has begun; its process is ended."""
+    try:
         return _result(_last_message(reader, child, timeout, heard or (lambda text: None)), child)
     finally:
         os.close(reader)
-        if child:
-            _end(child)
+        end(child)
 
 
 def _fork() -> int:
@@ -80,11 +99,15 @@ def _fork() -> int:
         return os.fork()
 
 
-def _answer(function: Callable[[Say], Any], writer: int, parent: int) -> NoReturn:
+def _answer(
+    function: Callable[[Say], Any], prepare: Callable[[int], None] | None, writer: int, parent: int
+) -> NoReturn:
     """The whole life of the new process."""
     me = os.getpid()
     try:
         _settle_in(parent)
+        if prepare:
+            prepare(writer)
         line = json.dumps({"answer": function(lambda text: _write(writer, json.dumps({"said": text})))})
     except BaseException as error:
         line = json.dumps(_told(error))
@@ -181,7 +204,7 @@ def _how(child: int) -> str:
     return f"exit status {ended.si_status}" if exited else signal.Signals(ended.si_status).name
 
 
-def _end(child: int) -> None:
+def end(child: int) -> None:
     """End the process and all that it left in its group."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -101,7 +101,7 @@ class ClientUtility(TypedDict):
 class CurvePoint(TypedDict):
     """What an attack that works during training had reached at one step."""
 
-    step: int  # of the victim's training, from 0
+    step: int  # of the victim's training, from 0; after the training, what the attack calls it
     error: float  # mean error over targets, in the unit of the goal
     advantage: float
 
@@ -166,7 +166,7 @@ class Record(TypedDict, total=False):
     n_targets: int  # records that are scored
     seconds_attack: float  # of the run on the real channel
     read: list[str]  # what the attack read from its view
-    curve: list[CurvePoint]  # of an attack that logs, else empty
+    curve: list[CurvePoint]  # of an attack that logs, at most 20 points; else empty
     flags: list[str]  # what the dataset and the scene warn of, such as patients-shared
     notes: list[str]  # of the dataset
     null: NullRun  # where `cell.null` is true

@@ -36,7 +36,7 @@ def offered(cls: type[Gate]) -> set[str]:
     found = {
         name for name, value in vars(cls).items() if inspect.isfunction(value) or isinstance(value, property | Granted)
     }
-    return {name for name in found if not name.startswith("_")} - {"has_read", "close"}
+    return {name for name in found if not name.startswith("_")} - {"has_read", "close", "answer"}
 
 
 def call(gate: View | Step, name: str) -> object:

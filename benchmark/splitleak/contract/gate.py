@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from splitleak.contract.errors import NotGranted
@@ -48,6 +50,15 @@ class Granted:
             return self
         found: Tensor = gate._read(self.name, self.grant)
         return found.detach().clone()
+
+
+def bare(t: Tensor) -> Tensor:
+    """A copy on the CPU that is its numbers and nothing else.
+
+    A tensor of a class of the attack's own runs the attack's code in every operation that it meets. In the client it
+    would see weights and records, and in the score the truth.
+    """
+    return torch.from_numpy(np.array(t.detach().cpu().numpy()))
 
 
 def frozen(module: nn.Module) -> nn.Module:

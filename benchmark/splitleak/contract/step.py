@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from splitleak.contract.errors import BadInput, NotGranted
-from splitleak.contract.gate import Gate, Granted, frozen
+from splitleak.contract.gate import Gate, Granted, bare, frozen
 from splitleak.contract.nouns import Grant
 
 
@@ -31,11 +31,11 @@ class Step(Gate):
         read: set[str],
     ) -> None:
         self.epoch, self.index, self.client = when
-        self.answer: Tensor | None = None
+        self._answer: Tensor | None = None
         self._open: list[Callable[[], nn.Module]] = [copy_top]
         still_open, sent = self._open, tensors["smashed"]  # no source may hold the step: a cycle is freed late
         sources: dict[str, Callable[[], Any]] = {name: t.clone for name, t in tensors.items()}
-        sources |= {"top": lambda: still_open[0]() if still_open else None, "reply": lambda: sent.shape}
+        sources |= {"top": lambda: still_open[0]() if still_open else None, "reply": lambda: sent}
         super().__init__(grants, sources, read)
 
     @property
@@ -48,10 +48,16 @@ class Step(Gate):
 
     def reply(self, g: Tensor) -> None:
         """Send the client this gradient (B, *cut) in place of the honest one."""
-        wanted = self._read("reply", Grant.TAMPER)
-        if g.shape != wanted:
-            raise BadInput(f"step.reply: gradient of shape {tuple(g.shape)}, the client sent {tuple(wanted)}")
-        self.answer = g.detach().clone()
+        sent: Tensor = self._read("reply", Grant.TAMPER)
+        reply = bare(g)
+        if reply.shape != sent.shape:
+            raise BadInput(f"step.reply: gradient of shape {tuple(reply.shape)}, the client sent {tuple(sent.shape)}")
+        self._answer = reply.to(sent.device)
+
+    @property
+    def answer(self) -> Tensor | None:
+        """What the client is sent in place of the honest gradient; None: the honest one."""
+        return self._answer
 
     def close(self) -> None:
         """End the step: the weights of the server move now."""

@@ -1,6 +1,7 @@
 """What an attack receives. An attribute exists only if the threat model grants it, and everything read is a copy.
 
 The view stops mistakes, not malice: Python lets a determined author walk frames. The record lists what was read.
+docs/concepts.md says what the view guarantees and what it cannot.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from splitleak.contract.defense import Defense
 from splitleak.contract.errors import BadInput
-from splitleak.contract.gate import Gate, Granted, frozen
+from splitleak.contract.gate import Gate, Granted, bare, frozen
 from splitleak.contract.nouns import Grant, Shape
 from splitleak.contract.step import Step
 from splitleak.contract.task import Task
@@ -112,9 +113,11 @@ class View(Gate):
 
     def query(self, x: Tensor) -> Tensor:
         """(B, *in) -> (B, *cut): what the client would send for these records, with fresh randomness."""
+        send = self._read("query", Grant.QUERY)
+        x = bare(x)
         if tuple(x.shape[1:]) != self.in_shape:
             raise BadInput(f"query of shape {tuple(x.shape)}: records are (B, {', '.join(map(str, self.in_shape))})")
-        answer: Tensor = self._read("query", Grant.QUERY)(x.detach())
+        answer: Tensor = send(x)
         return answer
 
     @property
@@ -141,5 +144,10 @@ class View(Gate):
         return running
 
     def log(self, step: int, guesser: Guesser) -> None:
-        """Let the harness record how good `guesser` is at this moment; the attack learns nothing from it."""
+        """Let the harness record how good `guesser` is at this moment; the attack learns nothing from it.
+
+        While the training goes on, the guesser runs in a process of its own, on a copy of this moment, and not before
+        the attack has returned its guess. Where processes cannot be forked (GPU, macOS) it does not run. After the
+        training it gets exactly `smashed`. The record keeps at most 20 points, spread over the calls.
+        """
         self._read("log", Grant.SMASHED)(step, guesser)

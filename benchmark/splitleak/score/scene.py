@@ -60,12 +60,12 @@ class Scene:
 
     @cached_property
     def hints(self) -> Tensor:
-        """Positions of a few targets of each class, or of any targets if there are no classes; draw 0: the first."""
+        """Positions of a few targets of each class, or of any targets if there are no classes.
+
+        They are drawn. If they were the first of their class, no target before them would be of that class.
+        """
         y, k = self.targets.y, self.cell.evaluate.hints
-        order = torch.arange(len(y))
-        if self.draw:
-            order = torch.randperm(len(y), generator=self.case.seeds.generator(f"hints {self.draw}"))
-        order = order.to(y.device)
+        order = torch.randperm(len(y), generator=self.case.seeds.generator(f"hints {self.draw}")).to(y.device)
         if self.data.task.kind != "classes":
             return order[:k]
         return torch.cat([order[y[order] == c][:k] for c in range(self.data.task.size)])

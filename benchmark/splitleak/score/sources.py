@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, cast
 
 import torch
@@ -19,6 +20,7 @@ from splitleak.score import channel
 from splitleak.score.null import emptied
 from splitleak.score.scene import Scene
 from splitleak.score.targets import unique
+from splitleak.score.unobserved import hidden
 from splitleak.train.fit import federation_of
 from splitleak.train.victim import Victim, fresh
 
@@ -54,7 +56,7 @@ def facts(attempt: Running) -> Facts:
     scene, data, traffic = attempt.scene, attempt.scene.data, attempt.scene.cell.traffic
     cut, out = attempt.victim.split.shapes(data.in_shape)
     return Facts(
-        data.in_shape, data.in_range, cut if traffic.cut else (), out if traffic.head else None, data.task,
+        data.in_shape, data.in_range, cut if traffic.cut else (), out if traffic.head else None, copy.copy(data.task),
         scene.cell.train.batch_size, len(scene.targets), scene.group,
     )  # fmt: skip
 
@@ -78,25 +80,29 @@ class Sources:
             "bottom": lambda: SmashedOnly(self._part("bottom")),
             "fresh_bottom": self._fresh_bottom,
             "fresh_model": self._fresh_model,
-            "query": lambda: self._query,
+            "query": lambda: hidden(self._query),
             "aux": lambda: scene.aux.x,
             "aux_labels": lambda: scene.aux.y,
             "pairs": self._pairs,
-            "defense": lambda: copy.copy(scene.case.defense),
+            "defense": lambda: copy.deepcopy(scene.case.defense),
             "log": lambda: self.attempt.log,
         }
         if traffic.updates:
             found["updates"] = self._updates
         if self.attempt.observes:
-            found["steps"] = lambda: self.attempt.running or iter(())  # empty once anything after training was read
+            found["steps"] = self._steps
         if scene.aux.property is not None:
             found["aux_property"] = lambda: scene.aux.property
-        return {name: partial(self._calmly, source) for name, source in found.items()}
+        return {name: hidden(partial(self._calmly, source)) for name, source in found.items()}
 
     def _calmly(self, source: Callable[[], Any]) -> Any:
         """What the source answers under the settings of the harness: the attack may have set others."""
         with under(self.attempt.settings):
             return source()
+
+    def _steps(self) -> Iterator[Step]:
+        """Empty once anything after training was read; a chain, because a generator shows its variables."""
+        return chain(self.attempt.running or ())
 
     def _released(self, name: str) -> Tensor:
         return self.attempt.released[name]
@@ -138,6 +144,14 @@ class Sources:
     def _pairs(self) -> tuple[Tensor, Tensor]:
         private = unique(self.scene.data.private)
         others = private.take((~torch.isin(private.id, self.scene.targets.id)).nonzero().flatten())
+        others = others.take(_unlike(others.x, self.scene.targets.x))
         self.attempt.settle()
         with self.attempt.stream:
             return others.x, channel.send(self.victim, others.x, self.scene.aux.x)
+
+
+def _unlike(x: Tensor, targets: Tensor) -> Tensor:
+    """Positions of the records that are no target under another identity."""
+    known = {record.tobytes() for record in (targets + 0.0).cpu().numpy()}  # + 0.0: minus zero is zero
+    kept = [i for i, record in enumerate((x + 0.0).cpu().numpy()) if record.tobytes() not in known]
+    return torch.tensor(kept, dtype=torch.long, device=x.device)
