@@ -18,6 +18,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.main_guard import need_main_guard
 from splitleak.only import select
 from splitleak.plan import matrix as matrices
+from splitleak.printable import shown
 from splitleak.records import Record
 from splitleak.report.progress import JobProgress, Notes
 from splitleak.report.table import leaderboard as leaderboard
@@ -50,8 +51,8 @@ def run(
     folder = (
         Path(out) if out is not None else Path("runs") / ("matrix" if isinstance(matrix, dict) else Path(matrix).stem)
     )
-    if workers < 1:
-        raise BadInput(f"--workers must be at least 1, not {workers}")
+    if type(workers) is not int or workers < 1:
+        raise BadInput(f"--workers must be a whole number from 1, not {shown(workers)}")
     need_main_guard(workers)
     worker = Worker(folder, whole.base, pick_device(device))
     with alone_in(folder):
@@ -73,7 +74,7 @@ def _carry_out(schedule: Schedule, worker: Worker, workers: int, progress: bool)
 
 def pick_device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda"):
-        raise BadInput(f"--device must be auto, cpu or cuda, not '{device}'")
+        raise BadInput(f"--device must be auto, cpu or cuda, not {shown(device)}")
     here = torch.cuda.is_available()
     if device == "cuda" and not here:
         raise BadInput("--device cuda: torch finds no CUDA device here (legal: auto, cpu)")
