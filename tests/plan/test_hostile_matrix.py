@@ -62,7 +62,7 @@ VALUES: dict[str, tuple[Any, str]] = {
     "deep list": (deep(5000, table=False), "more than 12 deep"),
     "deep table": (deep(5000, table=True), "more than 12 deep"),
     "cycle": (cyclic(), "one that holds itself"),
-    "ten million values": (doubled(7), "more than 1,000,000 values"),
+    "ten million values": (doubled(7), "more than 1,000,000 values; split"),
     "set": ({1, 2}, "a value of the type set; legal: text, numbers"),
     "bytes": (b"blind", "a value of the type bytes"),
     "tuple": (("blind",), "a value of the type tuple"),
@@ -110,11 +110,11 @@ def test_a_dict_may_hold_plain_values_only(lab: Any, value: Any, said: str) -> N
         "train.epochs": {**whole(), "train": {"epochs": value}},
         "about.what": {**whole(), "about": {"what": value}},
     }
-    for place, given in places.items():
+    for place, given in [*places.items()][: 1 if "split" in said else None]:
         line = line_of(given)
         assert line.startswith("matrix: ")
         assert said in line
-        assert place in line or "values" in said
+        assert place in line or "split" in said
 
 
 @pytest.mark.parametrize("value", [v for v, _ in VALUES.values()], ids=[name.replace(" ", "-") for name in VALUES])
