@@ -193,5 +193,5 @@ def _explained(error: Exception) -> int:
 
     if not isinstance(error, BadInput | Diverged):
         raise error
-    tell(str(error))
+    tell(" ".join(str(error).split()))
     return 2 if isinstance(error, BadInput) else 1

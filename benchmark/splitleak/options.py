@@ -36,7 +36,7 @@ Only = Annotated[
 
 def note(line: str) -> str:
     """A line for the user on standard error: one line whatever it is made of, without control characters, and cut."""
-    plain = printable(" ".join(line[: 2 * LONGEST].split()))
+    plain = printable(line[: LONGEST + 1])
     return f"splitleak: {plain}" if len(plain) <= LONGEST else f"splitleak: {plain[:LONGEST]}…"
 
 
