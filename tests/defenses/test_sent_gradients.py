@@ -1,10 +1,11 @@
-"""In a u-shape the client owns the labels: the gradient of the features that it sends is a defended one."""
+"""The owner of the labels sends defended gradients only: the server, or in a u-shape the client for the features."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -26,6 +27,17 @@ class Seven(Hooks):
         return torch.full_like(g, 7.0)
 
 
+def test_the_servers_gradient_is_sent_as_the_defence_changed_it(toy: Toy) -> None:
+    data, model = toy("dataset", "toy_flat").load(), toy("model", "toy_chain", norm=False)
+    x, y, live = data.private.x[:8], data.private.y[:8], Seven()
+    split = model.split(data.in_shape, data.task, 2, "vanilla")
+    done = exchange(split, live, data.task, x, y)
+    assert (done.wire["gradient"] == 7).all()
+    ((g, labels),) = live.given
+    assert g.shape == done.wire["smashed"].shape
+    assert torch.equal(labels, y)
+
+
 def test_the_gradient_of_the_features_is_sent_as_the_defence_changed_it(toy: Toy) -> None:
     data, model = toy("dataset", "toy_flat").load(), toy("model", "toy_chain", norm=False)
     x, y, live = data.private.x[:8], data.private.y[:8], Seven()
@@ -40,17 +52,18 @@ def test_the_gradient_of_the_features_is_sent_as_the_defence_changed_it(toy: Toy
     assert torch.equal(done.wire["gradient"], expected)  # the server goes on from what it was sent
 
 
-def test_an_attack_on_a_u_shape_sees_no_undefended_gradient(attempt: Callable[..., Attempt]) -> None:
+@pytest.mark.parametrize(("protocol", "name"), [("vanilla", "gradient"), ("u_shape", "gradient_features")])
+def test_an_attack_sees_no_undefended_gradient(attempt: Callable[..., Attempt], protocol: str, name: str) -> None:
     """`toy_static` sends noise of deviation one; an honest gradient of so small a network is far below that."""
     seen: list[float] = []
 
     def look(view: View) -> None:
-        seen.extend(float(step.gradient_features.std()) for step in view.steps)
-        seen.append(float(view.gradient_features.std()))
+        seen.extend(float(getattr(step, name).std()) for step in view.steps)
+        seen.append(float(getattr(view, name).std()))
 
-    attempt(look, "GRADIENT|STEPS", protocol="u_shape")
+    attempt(look, "GRADIENT|STEPS", protocol=protocol)
     assert len(seen) == 2 * 5 + 1  # every step, and the release
     assert max(seen) < 0.5
     seen.clear()
-    attempt(look, "GRADIENT|STEPS", protocol="u_shape", defense="toy_static")
+    attempt(look, "GRADIENT|STEPS", protocol=protocol, defense="toy_static")
     assert all(0.6 < deviation < 1.4 for deviation in seen)
