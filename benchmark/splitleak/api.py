@@ -19,6 +19,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.main_guard import need_main_guard
 from splitleak.only import select
 from splitleak.plan import matrix as matrices
+from splitleak.printable import shown
 from splitleak.process_settings import STANDARD, unchanged
 from splitleak.records import Record
 from splitleak.report.progress import JobProgress, Notes
@@ -63,8 +64,8 @@ def run(
     folder = (
         Path(out) if out is not None else Path("runs") / ("matrix" if isinstance(matrix, dict) else Path(matrix).stem)
     )
-    if workers < 1:
-        raise BadInput(f"--workers must be at least 1, not {workers}")
+    if type(workers) is not int or workers < 1:
+        raise BadInput(f"--workers must be a whole number from 1, not {shown(workers)}")
     need_main_guard(workers)
     worker = Worker(folder, whole.base, pick_device(device), timeout)
     _check_timeout(worker)
@@ -98,7 +99,7 @@ def _check_timeout(worker: Worker) -> None:
 
 def pick_device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda"):
-        raise BadInput(f"--device must be auto, cpu or cuda, not '{device}'")
+        raise BadInput(f"--device must be auto, cpu or cuda, not {shown(device)}")
     here = torch.cuda.is_available()
     if device == "cuda" and not here:
         raise BadInput("--device cuda: torch finds no CUDA device here (legal: auto, cpu)")

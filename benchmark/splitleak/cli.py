@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from splitleak import __version__
-from splitleak.options import MatrixName, Only, PlainHelp, tell, with_options
+from splitleak.options import MatrixName, Only, PlainHelp, say, tell, with_options
 from splitleak.wire import commands
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run(given: RunOptions) -> None:
     )  # fmt: skip
     _print_board(api.leaderboard(records), folder / "leaderboard.csv", given.every_row)
     counts = Counter(record["status"] for record in records)
-    typer.echo(f"{count(len(records), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+    say(f"{count(len(records), 'cell')}: {', '.join(f'{n} {status}' for status, n in counts.items())}")
     for record in records:
         if record["status"] in FAULTS:
             tell(f"{record['status']}: {cell_name(record)}: {record['why']}")
@@ -106,7 +106,7 @@ def leaderboard(
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
     table = gather([cast("Record", record) for record in found.values()])
     _print_board(table, output, every_row, ranked=True)
-    typer.echo(f"{count(len(table), 'row')} from {count(len(found), 'record')}")
+    say(f"{count(len(table), 'row')} from {count(len(found), 'record')}")
 
 
 def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool = False) -> None:
@@ -115,9 +115,9 @@ def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool 
     from splitleak.report.summary import summary
 
     show.write_csv(table, path)
-    typer.echo(f"\n{show.long_table(table) if every_row else summary(table, ranked)}")
-    typer.echo("\nAll columns:" if every_row else "\nAll rows: add --all to the command, or read")
-    typer.echo(f"  {path}")
+    say(f"\n{show.long_table(table) if every_row else summary(table, ranked)}")
+    say("\nAll columns:" if every_row else "\nAll rows: add --all to the command, or read")
+    say(f"  {path}")
 
 
 @app.command(cls=PlainHelp)
@@ -134,7 +134,7 @@ def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
     for note in whole.notes:
         tell(note)
     for line in estimate.report(whole, folder, api.pick_device("auto"), api.cores()):
-        typer.echo(line)
+        say(line)
 
 
 @app.command("list", cls=PlainHelp)
@@ -145,7 +145,7 @@ def list_(what: Annotated[str, typer.Argument(metavar="WHAT")]) -> None:
     """
     from splitleak.report.listing import listing
 
-    typer.echo(listing(what))
+    say(listing(what))
 
 
 @app.command(cls=PlainHelp)
@@ -165,7 +165,7 @@ def fetch(
     from splitleak.datasets.reading import fetch as fetching
 
     for line in fetching.fetch(dataset, source, out, say=tell, progress=True):
-        typer.echo(line)
+        say(line)
 
 
 app.command(cls=PlainHelp)(with_options(commands.serve, commands.ServeOptions))
@@ -176,7 +176,7 @@ app.command(cls=PlainHelp)(with_options(commands.join, commands.JoinOptions))
 def version(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Measure what a split neural network leaks, and what each defence costs."""
     if show_version:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -186,7 +186,10 @@ def main() -> None:
         status = app(standalone_mode=False)
     except UsageError as error:
         message = cast(Any, error).format_message()
-        typer.echo(message if "\n" in message else f"splitleak: {message} (see --help)", err=True)
+        if "\n" in message:  # the help, where no command is named
+            say(message, err=True)
+        else:
+            tell(f"{message} (see --help)")
         sys.exit(2)
     except Exception as error:
         if not isinstance(error.__context__, KeyboardInterrupt):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import SourceFileLoader
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from splitleak.contract.errors import BadInput, printable, text_of
+from splitleak.printable import shown
 from splitleak.process_settings import unchanged
 
 
@@ -70,9 +72,9 @@ def load_file(path: Path, who: str) -> ModuleType:
 
     Errors: BadInput in one line that begins with `who`, such as "model './net.py'".
     """
+    if not os.path.isfile(path):  # False, and no error, also for a name that is too long and for a loop of links
+        raise BadInput(f"{who}: no such file ({shown(os.path.abspath(path), 300)[1:-1]})")
     path = path.resolve()
-    if not path.is_file():
-        raise BadInput(f"{who}: no such file ({path})")
     try:
         with unchanged():
             return _module_of(path)

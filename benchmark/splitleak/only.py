@@ -11,6 +11,7 @@ from splitleak.plan import plugins
 from splitleak.plan.axes import AXES
 from splitleak.plan.cell import Cell
 from splitleak.plan.matrix import Matrix
+from splitleak.printable import shown
 from splitleak.records import CellFields
 from splitleak.report.rows import aux_label, protocol_label
 
@@ -21,12 +22,12 @@ def select(matrix: Matrix, only: Sequence[str]) -> Matrix:
     for condition in only:
         axis, equals, value = condition.partition("=")
         if not equals or axis not in AXES:
-            raise BadInput(f"--only '{condition}': write AXIS=VALUE (axes: {', '.join(AXES)})")
+            raise BadInput(f"--only {shown(condition)}: write AXIS=VALUE (axes: {', '.join(AXES)})")
         names = [[_plain(name) for name in _names(cell, axis, matrix.base)] for cell in cells]
         kept = [cell for cell, own in zip(cells, names, strict=True) if _plain(value) in own]
         if not kept:
             labels = dict.fromkeys(_names(cell, axis, matrix.base)[0] for cell in cells)
-            raise BadInput(f"--only '{condition}': no such cell ({axis}: {', '.join(labels)})")
+            raise BadInput(f"--only {shown(condition)}: no such cell ({axis}: {', '.join(labels)})")
         cells = kept
     return Matrix(cells, matrix.base, matrix.notes)
 

@@ -9,6 +9,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
+from splitleak.printable import printable
+
+LONGEST = 2_000  # characters of a line on standard error
+
 
 class PlainHelp(TyperCommand):
     """Help without the backslashes that some versions of typer put before brackets, for a markup that is off here.
@@ -30,8 +34,20 @@ Only = Annotated[
 ]
 
 
+def note(line: str) -> str:
+    """A line for the user on standard error: one line whatever it is made of, without control characters, and cut."""
+    plain = printable(line[: LONGEST + 1])
+    return f"splitleak: {plain}" if len(plain) <= LONGEST else f"splitleak: {plain[:LONGEST]}…"
+
+
 def tell(line: str) -> None:
-    typer.echo(f"splitleak: {line}", err=True)
+    """Print a line for the user on standard error."""
+    typer.echo(note(line), err=True)
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print what a command answers; control characters in labels and file names are escaped."""
+    typer.echo(printable(text, lines=True), err=err)
 
 
 def with_options(function: Callable[[Any], None], options: type[Any]) -> Callable[..., None]:

@@ -241,3 +241,20 @@ def test_the_dataset_of_the_victim_as_auxiliary_one_holds_patients_of_targets_on
     assert scene.aux.group is not None
     assert scene.targets.group is not None
     assert bool(set(scene.aux.group.tolist()) & set(scene.targets.group.tolist())) is shared
+
+
+@pytest.mark.parametrize("protocol", ["vanilla", "u_shape", "fedavg"])
+@pytest.mark.parametrize("threat", threats.THREATS)
+def test_no_attack_is_granted_the_truth_of_its_goal(threat: str, protocol: str) -> None:
+    for goal, truth in ((Goal.INPUTS, Grant.INPUTS), (Goal.LABELS, Grant.LABELS)):
+        grants = threats.granted(threat, protocol, goal, threats.DATA)
+        assert truth not in grants
+        assert threats.DATA in grants  # the truth is all that is taken away
+        assert threats.objection(threat, protocol, goal, truth, threats.DATA) is not None
+
+
+@pytest.mark.parametrize(("goal", "name"), [("inputs", "inputs"), ("labels", "labels")])
+def test_an_oracle_that_reaches_for_the_truth_of_its_goal_is_refused(attempt: Try, goal: str, name: str) -> None:
+    said: list[str] = []
+    attempt(lambda view: said.append(refusal(view, name)), "SMASHED", goal, threat="oracle")
+    assert f"'{name}' was not granted" in said[0]

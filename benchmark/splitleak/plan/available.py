@@ -13,13 +13,14 @@ from splitleak.contract import Dataset
 from splitleak.contract.errors import BadInput, FilesMissing
 from splitleak.contract.plugin import Spec
 from splitleak.plan import plugins
+from splitleak.printable import shown
 
 CHOICES = ("auto", "real", "synthetic")
 
 
 def check_choice(data: str) -> None:
     if data not in CHOICES:
-        raise BadInput(f"--data must be {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, not '{data}'")
+        raise BadInput(f"--data must be {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, not {shown(data)}")
 
 
 def chosen(specs: list[Any], data: str, base: Path) -> tuple[list[Any], list[str]]:
@@ -46,8 +47,10 @@ def first_of(spec: Spec) -> Spec:
 def _other(spec: Spec) -> Spec:
     other = spec["otherwise"]
     other = {"name": other} if isinstance(other, str) else other
-    if not isinstance(other, dict) or "name" not in other:
-        raise BadInput(f"dataset '{spec['name']}': otherwise must be a name or a table with one, not {other!r}")
+    if not isinstance(other, dict) or not isinstance(other.get("name"), str):
+        raise BadInput(
+            f"dataset {shown(spec['name'])}: otherwise must be a name or a table with one, not {shown(other)}"
+        )
     return other
 
 

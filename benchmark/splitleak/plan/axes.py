@@ -10,6 +10,7 @@ from typing import Any, get_args
 from splitleak.contract import Protocol
 from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.threats import THREATS
+from splitleak.printable import shown
 
 AXES = ("dataset", "model", "cut", "protocol", "clients", "threat", "aux", "defense", "attack", "seed")
 DEFAULTS: dict[str, list[Any]] = {
@@ -26,14 +27,14 @@ def written(block: dict[str, Any]) -> Axes:
     """The axes of one `[matrix]` as they are written, with the default values of those that are missing."""
     for axis in block:
         if axis not in AXES:
-            raise BadInput(f"no axis '{axis}'{did_you_mean(axis, AXES)} (axes: {', '.join(AXES)})")
+            raise BadInput(f"no axis {shown(axis)}{did_you_mean(axis, AXES)} (axes: {', '.join(AXES)})")
     for axis in ("dataset", "model"):
         if axis not in block:
             raise BadInput(f"[matrix] needs '{axis}'")
     axes: Axes = {axis: block[axis] if axis in block else DEFAULTS[axis] for axis in AXES}
     for axis, values in axes.items():
         if not isinstance(values, list) or not values:
-            raise BadInput(f"axis '{axis}' must be a list that is not empty, not {values!r}")
+            raise BadInput(f"axis '{axis}' must be a list that is not empty, not {shown(values)}")
     return axes
 
 
@@ -60,7 +61,7 @@ def expanded(axes: Axes) -> Axes:
         seen: set[Hashable] = set()
         for value in values:
             if (plain := _hashable(value)) in seen:
-                raise BadInput(f"axis '{axis}' holds {value!r} twice")
+                raise BadInput(f"axis '{axis}' holds {shown(value)} twice")
             seen.add(plain)
     return whole
 
@@ -79,7 +80,7 @@ def _whole_numbers(axis: str, values: list[Any]) -> list[Any]:
     for value in values:
         own = axis == "cut" and value is None  # the model's own cut
         if not own and (type(value) is not int or value < 0):  # for isinstance True is an int
-            raise BadInput(f"axis '{axis}' takes whole numbers from 0, not {value!r}")
+            raise BadInput(f"axis '{axis}' takes whole numbers from 0, not {shown(value)}")
     return values
 
 
@@ -88,7 +89,9 @@ def _check_names(axis: str, values: list[Any]) -> None:
     for value in values:
         name = value.get("name") if axis == "protocol" and isinstance(value, dict) else value
         if name is not None and name not in legal:
-            raise BadInput(f"no {axis} '{name}'{did_you_mean(str(name), legal)} ({axis}s: {', '.join(legal)})")
+            raise BadInput(
+                f"no {axis} {shown(str(name))}{did_you_mean(str(name), legal)} ({axis}s: {', '.join(legal)})"
+            )
 
 
 def _table(axis: str, value: Any) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def _table(axis: str, value: Any) -> dict[str, Any]:
         return {"name": value}
     named = isinstance(value, dict) and ("name" in value if axis == "protocol" else isinstance(value.get("name"), str))
     if not isinstance(value, dict) or not (named or axis == "clients"):
-        raise BadInput(f"axis '{axis}': each is a name or a table with a name, not {value!r}")
+        raise BadInput(f"axis '{axis}': each is a name or a table with a name, not {shown(value)}")
     return value
 
 
@@ -107,7 +110,7 @@ def _points(table: dict[str, Any], axis: str) -> Iterator[dict[str, Any]]:
     """A table once for each combination of the lists in it."""
     for key, value in table.items():
         if value == []:
-            raise BadInput(f"axis '{axis}': '{key}' is an empty list")
+            raise BadInput(f"axis '{axis}': {shown(key)} is an empty list")
     choices = [value if isinstance(value, list) else [value] for value in table.values()]
     for values in itertools.product(*choices):
         yield dict(zip(table, values, strict=True))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -14,8 +16,13 @@ from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.plugin import Spec
 from splitleak.plan import available, axes, cells, plugins
 from splitleak.plan.cell import Cell
+from splitleak.plan.plain_values import plain_values
 from splitleak.plan.settings import FEDERATED, AboutSection, Evaluate, Federated, Train
+from splitleak.printable import printable, shown
+from splitleak.regular_file import require_regular
 
+MAX_BYTES = 1_000_000  # of a matrix file
+LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){30}""")  # tomllib takes hours for a very long one
 SECTIONS = ("matrix", "train", "evaluate", "about")
 
 
@@ -48,6 +55,8 @@ def read(source: str | Path | dict[str, Any], base: Path | None = None, data: st
     """A matrix from a path, the name of a shipped one, or a dict of the same form; `data` as in `available`."""
     if isinstance(source, dict):
         return expand(source, "matrix", base or Path.cwd(), data)
+    if not isinstance(source, str | Path):
+        raise BadInput(f"a matrix is a path, the name of one that ships, or a dict, not {shown(source)}")
     return expand(*written(source), data)
 
 
@@ -62,32 +71,47 @@ def about(source: str | Path) -> About:
 
 def written(source: str | Path) -> tuple[dict[str, Any], str, Path]:
     """The content of a matrix file, its name for messages, and the folder from which its plug-in files are named."""
-    path = Path(source)
+    path, who = Path(source), f"matrix {shown(str(source))}"
     if path.suffix != ".toml" and str(source) in shipped():
         text = (resources.files("splitleak.matrices") / f"{source}.toml").read_text(encoding="utf-8")
-        return _parse(text, str(source)), f"matrix '{source}'", Path.cwd()
-    if not path.is_file():
+        return _parse(text, who), who, Path.cwd()
+    if not os.path.exists(path) or path.is_dir():  # the first is False, and no error, for any text
         hint = did_you_mean(str(source), shipped())
-        raise BadInput(f"no matrix '{source}'{hint} (a TOML file, or one that ships: {', '.join(shipped())})")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"matrix '{source}' cannot be read: {error}") from None
-    return _parse(text, str(source)), f"matrix '{source}'", path.resolve().parent
+        raise BadInput(f"no {who}{hint} (a TOML file, or one that ships: {', '.join(shipped())})")
+    return _parse(_text_of(path, who), who), who, path.resolve().parent
 
 
-def _parse(text: str, name: str) -> dict[str, Any]:
+def _text_of(path: Path, who: str) -> str:
+    """The text of a matrix file; a mark of the byte order at its start is left out."""
     try:
+        require_regular(path)
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise BadInput(f"{who} is larger than {MAX_BYTES:,} bytes, the most that a matrix may have")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise BadInput(f"{who} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{who} cannot be read: {error.reason} at byte {error.start}; legal: text in UTF-8") from None
+
+
+def _parse(text: str, who: str) -> dict[str, Any]:
+    try:
+        if LONG_KEY.search(text):
+            raise ValueError("a key has 30 parts or more")
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"matrix '{name}' is no TOML: {error}") from None
+    except RecursionError:
+        raise BadInput(f"{who} is no TOML that can be read: lists or tables are too deep") from None
+    except ValueError as error:  # a fault of the form, or a number of too many digits
+        raise BadInput(f"{who} is no TOML: {printable(str(error))}") from None
 
 
 def expand(raw: dict[str, Any], who: str, base: Path, data: str = "auto") -> Matrix:
     """All axes multiplied out and checked; `who` begins every message of BadInput."""
     available.check_choice(data)
     try:
-        return _expand(raw, base, data)
+        return _expand(plain_values(raw), base, data)
     except BadInput as error:
         raise type(error)(f"{who}: {error}") from None
 
@@ -112,7 +136,7 @@ def _sections(raw: dict[str, Any]) -> list[dict[str, Any]]:
     for name, content in raw.items():
         if name not in SECTIONS:
             hint = did_you_mean(name, SECTIONS)
-            raise BadInput(f"no section [{name}]{hint} (sections: {', '.join(SECTIONS)})")
+            raise BadInput(f"no section [{shown(name)[1:-1]}]{hint} (sections: {', '.join(SECTIONS)})")
         several = name == "matrix" and isinstance(content, list) and bool(content)
         if not all(isinstance(one, dict) for one in (content if several else [content])):
             raise BadInput(f"'{name}' must be a section, [{name}]")

@@ -25,6 +25,7 @@ from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.methods import check_methods
 from splitleak.contract.plugin import Plugin, Spec, defaults, show
 from splitleak.loading import load_file, one_line
+from splitleak.printable import shown
 from splitleak.process_settings import unchanged
 
 Kind = Literal["dataset", "model", "defense", "attack"]
@@ -42,7 +43,7 @@ def names(kind: Kind) -> list[str]:
 def find(kind: Kind, name: str, base: Path) -> type[Plugin]:
     """The class that a name in a matrix stands for. A file is relative to `base`, and is read again when it changes."""
     if name.endswith(".py"):
-        return _only_class(kind, name, load_file(base / name, f"{kind} '{name}'"))
+        return _only_class(kind, name, load_file(base / name, f"{kind} {shown(name)}"))
     return _installed(kind, name)
 
 
@@ -52,10 +53,12 @@ def _installed(kind: Kind, name: str) -> type[Plugin]:
         module_name, _, class_name = name.partition(":")
         found = getattr(_import(kind, name, module_name), class_name, None)
         if not (inspect.isclass(found) and issubclass(found, BASES[kind])):
-            raise BadInput(f"{kind} '{name}': '{module_name}' has no {BASES[kind].__name__} of that name")
+            raise BadInput(f"{kind} {shown(name)}: {shown(module_name)} has no {BASES[kind].__name__} of that name")
         return found
     if not name.isidentifier() or name not in names(kind):
-        raise BadInput(f"no {kind} named '{name}'{did_you_mean(name, names(kind))} ({kind}s: {', '.join(names(kind))})")
+        raise BadInput(
+            f"no {kind} named {shown(name)}{did_you_mean(name, names(kind))} ({kind}s: {', '.join(names(kind))})"
+        )
     return _only_class(kind, name, importlib.import_module(f"splitleak.{FOLDERS[kind]}.{name}"))
 
 
@@ -64,7 +67,7 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
     spec = renamed(kind, spec, base)
     cls = find(kind, spec["name"], base)
     given = {key: value for key, value in spec.items() if key != "name"}
-    who = f"{kind} '{spec['name']}'"
+    who = f"{kind} {shown(spec['name'])}"
     check_methods(cls, BASES[kind], who)
     with unchanged():
         made = cast(Plugin, checked(cls, given, who))
@@ -81,7 +84,7 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
     for key in given:
         if key not in legal:
             raise BadInput(
-                f"{who}: no parameter '{key}'{did_you_mean(key, legal)} (parameters: {', '.join(legal) or 'none'})"
+                f"{who}: no parameter {shown(key)}{did_you_mean(key, legal)} (parameters: {', '.join(legal) or 'none'})"
             )
     for key, value in given.items():
         if isinstance(value, float) and not isfinite(value):
@@ -92,7 +95,7 @@ def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
-        got = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        got = "" if first["type"] == "missing" else f", not {shown(first['input'])}"
         problem = first["msg"].replace("Input should be", "must be")
         raise BadInput(f"{who}: {where}{problem[:1].lower()}{problem[1:]}{got}") from None
     except PydanticUserError as error:  # an outside plug-in's field of a type that no matrix can write
@@ -149,7 +152,7 @@ def _import(kind: Kind, name: str, module_name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise BadInput(f"{kind} '{name}': cannot import '{module_name}': {one_line(error)}") from error
+        raise BadInput(f"{kind} {shown(name)}: cannot import {shown(module_name)}: {one_line(error)}") from error
 
 
 def _defined(kind: Kind, module: ModuleType) -> list[type[Plugin]]:
@@ -167,9 +170,9 @@ def _only_class(kind: Kind, name: str, module: ModuleType) -> type[Plugin]:
     found = _own_classes(kind, module)
     if len(found) != 1:
         wanted = f"must define exactly one {BASES[kind].__name__}"
-        raise BadInput(f"{kind} '{name}': its file {wanted}; it defines {_contents(module)}")
+        raise BadInput(f"{kind} {shown(name)}: its file {wanted}; it defines {_contents(module)}")
     if "__dataclass_fields__" not in vars(found[0]):
-        raise BadInput(f"{kind} '{name}': {found[0].__name__} needs @dataclass(frozen=True)")
+        raise BadInput(f"{kind} {shown(name)}: {found[0].__name__} needs @dataclass(frozen=True)")
     return found[0]
 
 

@@ -16,6 +16,7 @@ from splitleak.contract.plugin import Plugin, Spec
 from splitleak.plan import plugins
 from splitleak.plan.axes import Axes
 from splitleak.plan.settings import Clients, Federated
+from splitleak.printable import shown
 
 
 class Made(NamedTuple):
@@ -69,7 +70,7 @@ def _protocol(given: Spec, usual: Federated) -> tuple[Protocol | None, Federated
     own = {key: value for key, value in given.items() if key != "name"}
     if given["name"] != "fedavg":
         if own:
-            raise BadInput(f"axis 'protocol': '{given['name']}' takes no {', '.join(own)} (fedavg does)")
+            raise BadInput(f"axis 'protocol': '{given['name']}' takes no {', '.join(map(_cut, own))} (fedavg does)")
         return given["name"], None
     if find_spec("flwr") is None:
         raise BadInput("protocol 'fedavg' is run by Flower, which is not installed: pip install 'splitleak[fed]'")
@@ -84,12 +85,19 @@ def _aux(given: Spec, base: Path) -> Aux:
     rest = {key: value for key, value in given.items() if key not in ("n", "labels")}
     n, labels, name = given.get("n"), given.get("labels", True), given["name"]
     if n is not None and (type(n) is not int or n < 1):
-        raise BadInput(f"axis 'aux': n must be a whole number from 1, not {n!r}")
+        raise BadInput(f"axis 'aux': n must be a whole number from 1, not {shown(n)}")
     if type(labels) is not bool:
-        raise BadInput(f"axis 'aux': labels must be true or false, not {labels!r}")
+        raise BadInput(f"axis 'aux': labels must be true or false, not {shown(labels)}")
     if name not in ("same", "none"):
         rest = plugins.make("dataset", rest, base).spec(name)
     elif len(rest) > 1:
-        raise BadInput(f"axis 'aux': '{name}' takes n and labels, not {', '.join(sorted(set(rest) - {'name'}))}")
+        raise BadInput(
+            f"axis 'aux': '{name}' takes n and labels, not {', '.join(map(_cut, sorted(set(rest) - {'name'})))}"
+        )
     grants = Grant(0) if name == "none" else Grant.AUX | Grant.AUX_LABELS if labels else Grant.AUX
     return Aux(rest | {"n": n, "labels": labels}, grants)
+
+
+def _cut(key: str) -> str:
+    """A key as a message names it."""
+    return shown(key)[1:-1]

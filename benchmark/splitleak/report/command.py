@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import typer
-
+from splitleak.options import say
 from splitleak.plan import matrix
 from splitleak.records import Record
 from splitleak.store import Store
@@ -25,4 +24,4 @@ def print_table(make: Callable[[list[Record]], pd.DataFrame]) -> None:
     whole = make([cast(Record, record) for record in found if record is not None])
     if csv:
         whole.to_csv(csv[0], index=False, float_format="%.6g")
-    typer.echo(whole.to_string(index=False, float_format="%.4f"))
+    say(whole.to_string(index=False, float_format="%.4f"))

@@ -19,7 +19,9 @@ from tqdm import tqdm
 from tqdm.std import TqdmDefaultWriteLock
 
 from splitleak.jobs.schedule import Job
+from splitleak.options import note
 from splitleak.plan import plugins
+from splitleak.printable import printable
 from splitleak.report.text import shorten
 
 FORMAT = "{n_fmt}/{total_fmt} jobs [{elapsed}]{postfix}"
@@ -83,7 +85,7 @@ class Progress:
     def _show(self, refresh: bool) -> None:
         room = shutil.get_terminal_size().columns - COUNTERS
         running = [", ".join(filter(None, (label, self.positions.get(label)))) for label in self.running]
-        self._bar.set_postfix_str(state(self.counts, running, room), refresh=refresh)
+        self._bar.set_postfix_str(printable(state(self.counts, running, room)), refresh=refresh)
 
 
 def state(counts: Counter[str], running: Sequence[str], width: int) -> str:
@@ -132,4 +134,4 @@ class Notes:
 
     def show(self, lines: Sequence[str]) -> None:
         for line in lines if self.visible else ():
-            tqdm.write(f"splitleak: {line}", file=sys.stderr)
+            tqdm.write(note(line), file=sys.stderr)

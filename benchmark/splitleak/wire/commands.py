@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from splitleak import wire
-from splitleak.options import MatrixName, Only, tell
+from splitleak.options import MatrixName, Only, say, tell
 
 HostPort = typer.Option(metavar="HOST:PORT", help="Address to listen on; port 0: any free port.")
 Lost = typer.Option(metavar="wait|leave", help="When a client is lost: wait for it, or train on without it.")
@@ -70,7 +70,7 @@ def serve(given: ServeOptions) -> None:
     settings = EndSettings(Certificates(given.cert, given.key, given.ca), given.folder, given.wait, tell)
     case = single_victim(given.matrix, given.only or ())
     wire.use_one_thread()
-    typer.echo(f"record: {serving(case, given.listen, settings, leave_lost=given.lost == 'leave')}")
+    say(f"record: {serving(case, given.listen, settings, leave_lost=given.lost == 'leave')}")
 
 
 def join(given: JoinOptions) -> None:
@@ -94,4 +94,4 @@ def join(given: JoinOptions) -> None:
     case = single_victim(given.matrix, given.only or ())
     wire.use_one_thread()
     data = client_data(case, given.client, given.own_records)
-    typer.echo(f"record: {joining(Client(case, given.client, data, settings, sealer), host, port)}")
+    say(f"record: {joining(Client(case, given.client, data, settings, sealer), host, port)}")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitleak.contract.errors import BadInput, FilesMissing
+from splitleak.regular_file import require_regular
 
 Array = NDArray[Any]
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -24,6 +25,7 @@ UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError
 def read_csv(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows of a CSV file with a header; names and values are stripped of blanks at both ends."""
     try:
+        require_regular(file)
         with file.open(encoding="utf-8-sig", newline="") as opened:
             rows = [{(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str | None)}
                     for row in csv.DictReader(opened)]  # fmt: skip

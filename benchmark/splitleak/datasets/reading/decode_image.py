@@ -6,6 +6,10 @@ The square shows the whole image, stretched if it was not square. A mask is resa
 from __future__ import annotations
 
 import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +18,29 @@ from PIL import Image
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array
 from splitleak.datasets.reading.image_index import ImageFiles
+from splitleak.regular_file import require_regular
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # Pillow hands others, such as EPS, to other programs
+UNREADABLE = (  # what Pillow raises on damaged files; found by changing random bytes
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, MemoryError, RuntimeError,
+    struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 RESAMPLE = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks: no aliasing
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """An image of more pixels than Pillow finds sensible is an error; damaged tags that it reads over are no news."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def decode_image(file: Path, size: int, channels: int) -> tuple[Array, tuple[int, int]]:
     """(C, S, S) uint8 of a file in any mode, and its original width and height; alpha is dropped."""
-    with Image.open(file) as opened:
+    require_regular(file)
+    with Image.open(file, formats=FORMATS) as opened:
         original = opened.size
         opened.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at down to an eighth of its size if that suffices
         plain = _from_16_bit(opened) if _is_16_bit(opened) else _to_8_bit(opened, channels)
@@ -35,7 +54,8 @@ def decode_mask(files: ImageFiles, original: tuple[int, int], size: int) -> Arra
     """(S, S) of 0 and 1: the union of the mask files, each cut at half of its brightest value, then resampled."""
     whole = np.zeros((original[1], original[0]), bool)
     for file in files.masks:
-        with Image.open(file) as opened:
+        require_regular(file)
+        with Image.open(file, formats=FORMATS) as opened:
             if opened.size != original:
                 mask, image = (" x ".join(map(str, wh)) for wh in (opened.size, original))
                 raise BadInput(f"{file}: the mask has {mask} pixels, its image {files.image.name} has {image}")

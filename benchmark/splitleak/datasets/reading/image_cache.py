@@ -20,7 +20,7 @@ from torch import Tensor
 
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array
-from splitleak.datasets.reading.decode_image import UNREADABLE, decode_image, decode_mask
+from splitleak.datasets.reading.decode_image import UNREADABLE, decode_image, decode_mask, strictly
 from splitleak.datasets.reading.image_index import ImageFiles
 from splitleak.datasets.reading.locate import cache_folder
 from splitleak.store import fingerprint, write
@@ -105,10 +105,10 @@ def _decode(files: Sequence[ImageFiles], size: int, channels: int) -> DecodedIma
         except PermissionError as error:
             raise BadInput(f"{file}: {error.strerror}") from error
         except UNREADABLE as error:
-            reason = " ".join(str(error).replace(str(file), "the file").split())
+            reason = " ".join((str(error) or type(error).__name__).replace(str(file), "the file").split())
             return f"{'/'.join(file.parts[-2:])}: {reason[:120]}"
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with strictly(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         reasons = list(pool.map(one, range(len(files))))
     rows = np.array([i for i, why in enumerate(reasons) if not why], np.int64)
     bad = [why for why in reasons if why]

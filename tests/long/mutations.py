@@ -1,0 +1,249 @@
+"""Plant mistakes in a copy of the checkout, one at a time; a test must notice each: `make mutation-test`, some minutes.
+
+The named tests first pass on the copy as it is. Then each text of PLANTED is replaced in turn, its tests are run in a
+process of their own, and must fail. Writes results/mutations.json: promise, file, the test that noticed, seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).parents[2]
+PACKAGE = "benchmark/splitleak"
+LEFT_OUT = (".git", ".venv", ".*_cache", "__pycache__", "runs", "data", "shared", "build", "*.egg-info")
+LIMIT = 300  # seconds of one run of tests
+FAILED = 1  # pytest's status: tests ran, and some failed
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A text that occurs once in a file of the package, what takes its place, and the tests that must notice it."""
+
+    promise: str  # what it breaks
+    file: str  # below benchmark/splitleak
+    before: str
+    after: str
+    tests: str  # below tests/, separated by blanks
+
+    @property
+    def path(self) -> str:
+        return f"{PACKAGE}/{self.file}"
+
+    @property
+    def named(self) -> list[str]:
+        return [f"tests/{name}" for name in self.tests.split()]
+
+    def times(self, checkout: Path) -> int:
+        """How often the text occurs; anything but 1 means that the code has moved on."""
+        return (checkout / self.path).read_text().count(self.before)
+
+
+GOALS, RELEASE, VIEW = "score/test_goals.py::test_", "score/test_release.py::test_", "contract/test_view.py::test_"
+METRICS, BOARD = "score/test_metrics.py::test_", "report/test_leaderboard.py::test_"
+FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
+PLANTED = [
+    # Utility
+    Mistake("utility is taken with the defence active", "score/utility.py",
+            "victim.live.smash(z) if victim.cut else z", "z", "score/test_utility_defended.py"),
+    Mistake("utility is taken on the test part", "score/utility.py",
+            "    test, task = victim.data.test,", "    test, task = victim.data.private,",
+            "jobs/test_changed_records.py::test_its_utility_is_measured_on_the_test_records_of_today"),
+    Mistake("a hijacked training does not count for the utility", "score/evaluate.py",
+            'fields["utility_attacked"] =', 'fields["utility"] =',
+            "score/test_hijacked_utility.py"),
+    # Records and who sees them
+    Mistake("no record is in two parts", "datasets/reading/validation.py",
+            "parts_are_disjoint(parts, data.flags, who)", "parts_are_disjoint({}, data.flags, who)",
+            "datasets/test_datasets.py::test_overlap_of_records_or_patients_is_refused"),
+    Mistake("no target is among the auxiliary records", "score/targets.py",
+            "aux = aux.take((~", "aux = aux.take((True | ~",
+            f"{VIEW}auxiliary_records_hold_no_target"),
+    Mistake("the judge has seen no private record", "score/judge.py",
+            "data.aux.x.cpu(), data.aux.y.cpu()", "data.private.x.cpu(), data.private.y.cpu()", "score/test_judge.py"),
+    Mistake("hints are left out of the score", "score/scene.py",
+            "counted[self.hints.cpu()] = False", "counted[self.hints.cpu()] = True",
+            f"{GOALS}hints_are_left_out_of_the_score"),
+    Mistake("neither place nor batch tells a member", "score/targets.py",
+            "torch.randperm(2 * half, generator=generator)", "torch.arange(2 * half)",
+            "score/test_mixed_members.py"),
+    # What an attack gets
+    Mistake("a view holds what is granted and nothing else", "contract/gate.py",
+            "if grant not in self._grants:", "if False:",
+            f"{VIEW}every_attribute_is_there_exactly_where_its_threat_grants_it"),
+    Mistake("an attack never gets the truth of its own goal", "contract/threats.py",
+            "aux) & ~TRUTH.get(goal, Grant(0))", "aux)", f"{VIEW}no_attack_is_granted_the_truth_of_its_goal"),
+    Mistake("everything in a view is a copy", "contract/gate.py",
+            "return found.detach().clone()", "return found.detach()", f"{VIEW}whatever_is_read_is_a_copy"),
+    Mistake("an attack that only watches leaves the victim bit-identical: checked", "score/attempt.py",
+            "if not self.null and self.victim.fingerprint() !=", "if self.null and self.victim.fingerprint() !=",
+            "attacks/test_onlooker.py::test_an_onlooker_that_reaches_the_victim_is_found_out"),
+    Mistake("victim and attacker have a random stream each", "plan/seeds.py",
+            "        _restore(self._mine)\n        return self", "        return self",
+            "attacks/test_onlooker.py::test_passive_onlooker_leaves_victim_bit_identical"),
+    Mistake("a guess outside the range of the data is refused", "score/question.py",
+            "if checked.min() < low - 1e-4 or checked.max() > high + 1e-4:", "if False:",
+            "attacks/test_failing_attacks.py::test_broken_attack_is_a_failed_record_that_says_who_and_what"),
+    # Training and what crosses the cut
+    Mistake("the defence is active in every step of the training", "train/ends.py",
+            "sent = self.live.smash(z)", "sent = self.live.smash(z) if not z.requires_grad else z",
+            f"{FEATURES}every_message_of_training_is_defended"),
+    Mistake("a query is answered with the defence", "score/channel.py",
+            "live.smash(victim.split.bottom(part)[0])", "victim.split.bottom(part)[0]",
+            f"{RELEASE}a_query_has_fresh_noise_each_time"),
+    Mistake("the gradient that the server sends is defended", "train/ends.py",
+            "self.live.gradient(_grad(up), y)", "_grad(up)",
+            "defenses/test_sent_gradients.py"),
+    Mistake("in a u-shape the gradient of the features is defended", "train/ends.py",
+            "self.live.gradient(_grad(down), self.y)", "_grad(down)", "defenses/test_sent_gradients.py"),
+    Mistake("the labels that cross are those that the defence sends", "train/ends.py",
+            "self.x, self.y = self.live.batch(x, y)", "self.x, self.y = self.live.batch(x, y)[0], y",
+            "defenses/test_defenses_labels.py::test_who_is_granted_labels_sees_those_that_were_sent"),
+    Mistake("the release is in eval mode", "train/victim.py",
+            "            network.eval()", "            network.train()",
+            f"{RELEASE}release_is_in_eval_mode_and_each_records_own_gradient"),
+    Mistake("batch norm and dropout are in training mode while training", "train/loop.py",
+            "self._mode(training=True)", "self._mode(training=False)",
+            "train/test_split.py::test_norm_dropout_and_layers_that_work_in_place_can_be_cut"),
+    Mistake("clients hand on their weights", "train/averaging.py",
+            "    if to is not source:", "    if to is source:",
+            "train/test_clients.py::test_clients_in_turn_hand_on_weights_and_buffers_but_not_their_optimiser"),
+    Mistake("first weights do not depend on the defence", "train/victim.py",
+            'case.seeds.of("init")', 'case.seeds.of("init" + case.cell.defense["name"])',
+            f"{RELEASE}rows_that_differ_in_the_defence_share_start_order_and_targets"),
+    Mistake("across machines the top learns the same bits", "wire/server_part.py",
+            "            optimizer.step()", "            optimizer.step(), optimizer.step()",
+            "wire/test_wire_bits.py::test_ends_with_the_bits_of_the_run_in_one_process[vanilla]"),
+    # Files
+    Mistake("a victim is trained again if its records changed", "train/data.py",
+            "for part in (data.private, data.aux, data.test):", "for part in ():", "jobs/test_changed_records.py"),
+    Mistake("a killed training goes on bit for bit", "train/checkpoint.py",
+            "        set_random_state(tensors, facts)\n", "",
+            "train/test_checkpoint.py::test_goes_on_from_the_last_checkpoint_bit_for_bit"),
+    Mistake("a file is whole or absent", "store.py",
+            'path.with_name(f".{path.name}.{os.getpid()}.tmp")', "path", "jobs/test_whole_files.py"),
+    Mistake("a changed victim is not used", "store.py",
+            'if fingerprint(tensors) != facts["fingerprint"]:', "if False:",
+            "jobs/test_damage.py::test_damaged_victim_is_named_set_aside_and_trained_again"),
+    Mistake("no pickle is read", "datasets/reading/array_files.py", "allow_pickle=False", "allow_pickle=True",
+            "datasets/images/test_images_bad_input.py::test_bad_arrays"),
+    # Controls and scores
+    Mistake("the floor is the mean record", "score/floor.py",
+            "    whole = x.mean(0)", "    whole = x.median(0).values",
+            f"{GOALS}the_floor_is_the_class_mean_exactly_where_labels_are_granted"),
+    Mistake("the null channel sends nothing of a record", "score/null.py",
+            "self.mean + self.std * torch.randn_like(z)", "z", f"{NULL}a_null_message_does_not_depend_on_the_record"),
+    Mistake("a null gradient keeps no record's length", "score/null.py",
+            "g.std() * torch.randn_like(g)",
+            "g.flatten(1).std(1).view(-1, *[1] * (g.dim() - 1)) * torch.randn_like(g)",
+            f"{NULL}a_null_gradient_keeps_neither_the_length_nor_the_direction_of_a_record"),
+    Mistake("what is found on the null channel is flagged", "score/question.py",
+            "advantage > NULL_LIMIT, None", "False, None",
+            f"{GOALS}an_attack_that_holds_the_truth_is_flagged_by_its_null_twin"),
+    Mistake("metrics know the range of the records", "score/metrics.py",
+            "torch.log10(span**2 / per.guess)", "torch.log10(1 / per.guess)",
+            f"{METRICS}the_range_of_the_records_moves_neither_psnr_nor_ssim_nor_advantage"),
+    Mistake("a tie re-identifies nobody", "score/similarity.py",
+            ".amin(1) - slack", ".amin(1) + slack", f"{METRICS}ties_re_identify_nobody"),
+    # The table
+    Mistake("only an attack that works counts for the worst case", "report/worst.py",
+            " and self.works(other) and not self.failed(other)", "",
+            f"{BOARD}attack_that_fails_undefended_is_flagged_in_all_its_rows_and_never_the_worst"),
+    Mistake("the worst case is of threats that grant no more", "report/worst.py",
+            "if not other.grants & ~held and", "if", f"{BOARD}worst_is_over_threats_that_hold_no_more"),
+    Mistake("drops are paired by seed", "report/table.py",
+            'before = {r["cell"]["seed"]: r for r in undefended}',
+            'before = {r["cell"]["seed"]: undefended[0] for r in undefended}', f"{BOARD}drops_are_paired_by_seed"),
+    Mistake("intervals are Student's", "report/means.py",
+            "float(t.ppf(0.975, len(values) - 1))", "1.96", f"{BOARD}interval_is_students_over_seeds"),
+    Mistake("a row of changed code is stale", "report/flags.py",
+            '["stale"] if any(stale(r, base) for r in records)', '["stale"] if False',
+            f"{BOARD}row_is_stale_when_a_plugins_file_has_changed_since"),
+]  # fmt: skip
+
+
+def main() -> None:
+    """Plant every mistake, or those whose promise has the word of --only; status 1 if one is not noticed."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--only", default="")
+    asked.add_argument("--out", type=Path, default=CHECKOUT / "results/mutations.json")
+    given = asked.parse_args()
+    chosen = [mistake for mistake in PLANTED if given.only in mistake.promise]
+    for mistake in chosen:
+        if (times := mistake.times(CHECKOUT)) != 1:
+            sys.exit(
+                f"stale mutation '{mistake.promise}': its text occurs {times} times in {mistake.path}, must be once"
+            )
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "splitleak"
+        shutil.copytree(CHECKOUT, copy, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        check_unplanted(copy, chosen)
+        results = [planted(copy, mistake) for mistake in chosen]
+    write(given.out, results)
+    if missed := [result["promise"] for result in results if not result["noticed_by"]]:
+        sys.exit(f"not noticed: {'; '.join(missed)}")
+
+
+def check_unplanted(copy: Path, chosen: list[Mistake]) -> None:
+    """Every test passes without a mistake, on the code of the copy."""
+    where = [sys.executable, "-c", "import splitleak; print(splitleak.__file__)"]
+    if not run(copy, where).stdout.startswith(str(copy.resolve())):
+        sys.exit("the copy does not import its own package")
+    ran = pytest(copy, list(dict.fromkeys(name for mistake in chosen for name in mistake.named)), len(chosen))
+    if ran.returncode:
+        sys.exit(f"fails without any mistake planted:\n{ran.stdout[-4000:]}")
+
+
+def planted(copy: Path, mistake: Mistake) -> dict[str, Any]:
+    """Run the tests of one mistake; `noticed_by` is empty if one of them passes."""
+    start, file = time.monotonic(), copy / mistake.path
+    whole = file.read_text()
+    file.write_text(whole.replace(mistake.before, mistake.after))
+    try:
+        found = [noticed(pytest(copy, [name])) for name in mistake.named]
+    finally:
+        file.write_text(whole)
+    noticed_by = " ".join(found) if all(found) else ""
+    result = {"promise": mistake.promise, "file": mistake.path, "noticed_by": noticed_by}
+    print(f"{time.monotonic() - start:5.1f} s  {mistake.promise}: {noticed_by or 'NOT NOTICED'}", flush=True)  # noqa: T201
+    return result | {"seconds": round(time.monotonic() - start, 1)}
+
+
+def noticed(ran: subprocess.CompletedProcess[str]) -> str:
+    """The first test that failed; empty where all passed, none ran or the time was over."""
+    found = re.search(r"^(?:FAILED|ERROR) (\S+::\w+)", ran.stdout, re.MULTILINE)
+    return found[1] if found and ran.returncode == FAILED else ""
+
+
+def pytest(copy: Path, tests: list[str], runs: int = 1) -> subprocess.CompletedProcess[str]:
+    return run(copy, [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests], LIMIT * runs)
+
+
+def run(copy: Path, command: list[str], limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
+    """A process on the code of the copy. It keeps no bytecode: a planted text of equal length would not be seen."""
+    own = {"PYTHONPATH": f"{copy / 'benchmark'}:{copy}", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        return subprocess.run(
+            command, cwd=copy, env=os.environ | own, timeout=limit, capture_output=True, text=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, -1, "the time was over", "")
+
+
+def write(path: Path, results: list[dict[str, Any]]) -> None:
+    from splitleak.store import write_json
+
+    write_json(path, results)
+
+
+if __name__ == "__main__":
+    main()
