@@ -44,7 +44,7 @@ class Worker:
     ) -> None:
         self.store, self.base, self.device, self.timeout = Store(folder), base, torch.device(device), timeout
         self.digests: Digests = {} if digests is None else digests
-        self._data: tuple[str, str, Data] | None = None
+        self._data: tuple[str, Data] | None = None
         self._aux: tuple[str, Data | None] | None = None
         self.tell: Tell = lambda position: None  # how far the present job is: "epoch 3/20"
 
@@ -55,10 +55,10 @@ class Worker:
     def data(self, case: Case) -> Data:
         """The records of a case, loaded again where a plug-in has changed those in memory."""
         key = digest([case.cell.dataset, case.cell.train.loss])  # the task holds the loss
-        if self._data is None or self._data[0] != key or data_digest(self._data[2]) != self._data[1]:
-            data = load_data(case, self.device, self.digests)
-            self._data = (key, data_digest(data), data)
-        return self._data[2]
+        known = self.digests.get(digest(case.cell.dataset))
+        if self._data is None or self._data[0] != key or data_digest(self._data[1]) != known:
+            self._data = (key, load_data(case, self.device, self.digests))
+        return self._data[1]
 
     def aux(self, case: Case) -> Data | None:
         """The records of the other dataset that the axis `aux` names, if it names one."""

@@ -23,7 +23,7 @@ from splitleak.datasets.retinamnist import RetinaMNIST
 from splitleak.plan import matrix
 from splitleak.plan.case import Case
 from splitleak.score.targets import aux_of, targets_of
-from splitleak.train.data import load_data
+from splitleak.train.data import load_aux, load_data
 
 from .image_folders import (
     blob,
@@ -275,7 +275,7 @@ def test_adults_are_auxiliary_data_against_children(home: Path) -> None:
     case = Case.of(cell, Path())
     data = load_data(case, torch.device("cpu"))
     targets, _ = targets_of(case, data)
-    aux = aux_of(case, data, targets)
+    aux = aux_of(case, data, targets, load_aux(case, torch.device("cpu")))
     assert aux.x.shape == (10, 1, 16, 16)
     assert not {row.tobytes() for row in aux.x.numpy()} & {row.tobytes() for row in data.private.x.numpy()}
 
