@@ -119,5 +119,7 @@ def test_a_process_that_is_forked_while_the_bar_is_drawn_can_draw_one_itself() -
     thread = threading.Thread(target=draw)
     thread.start()
     holds.wait()
-    assert apart.call(lambda say: tqdm.get_lock().acquire(), timeout=60) is None
+    apart.call(lambda say: bool(tqdm.get_lock().acquire()), timeout=60)  # and ends without releasing it
     thread.join()
+    assert tqdm.get_lock().mp_lock.acquire(timeout=60)
+    tqdm.get_lock().mp_lock.release()

@@ -29,9 +29,17 @@ COUNTERS = 24  # characters of FORMAT before the postfix, about
 TICK = 1.0  # seconds between two updates of the elapsed time on a terminal
 
 
-# The bar's thread must not hold its lock while a job's process is forked: in there nobody would release it.
 _drawing = TqdmDefaultWriteLock.th_lock
-os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, after_in_child=_drawing.release)
+
+
+def _own_lock() -> None:
+    """In a fork: the lock that all processes share would stay taken if this one is killed while it draws a bar."""
+    _drawing.release()
+    tqdm.set_lock(threading.RLock())
+
+
+# no fork while a thread draws: in there nobody would release what it holds
+os.register_at_fork(before=_drawing.acquire, after_in_parent=_drawing.release, after_in_child=_own_lock)
 
 
 class Progress:
