@@ -50,6 +50,7 @@ class Mistake:
 
 GOALS, RELEASE, VIEW = "score/test_goals.py::test_", "score/test_release.py::test_", "contract/test_view.py::test_"
 METRICS, BOARD = "score/test_metrics.py::test_", "report/test_leaderboard.py::test_"
+SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
 PLANTED = [
     # Utility
@@ -102,12 +103,13 @@ PLANTED = [
             f"{RELEASE}a_query_has_fresh_noise_each_time"),
     Mistake("the gradient that the server sends is defended", "train/ends.py",
             "self.live.gradient(_grad(up), y)", "_grad(up)",
-            "defenses/test_sent_gradients.py"),
+            f"{SENT}the_servers_gradient_is_sent_as_the_defence_changed_it"),
     Mistake("in a u-shape the gradient of the features is defended", "train/ends.py",
-            "self.live.gradient(_grad(down), self.y)", "_grad(down)", "defenses/test_sent_gradients.py"),
+            "self.live.gradient(_grad(down), self.y)", "_grad(down)",
+            f"{SENT}the_gradient_of_the_features_is_sent_as_the_defence_changed_it"),
     Mistake("the labels that cross are those that the defence sends", "train/ends.py",
             "self.x, self.y = self.live.batch(x, y)", "self.x, self.y = self.live.batch(x, y)[0], y",
-            "defenses/test_defenses_labels.py::test_who_is_granted_labels_sees_those_that_were_sent"),
+            f"{SENT}labels_and_records_are_sent_as_the_defence_changed_them"),
     Mistake("the release is in eval mode", "train/victim.py",
             "            network.eval()", "            network.train()",
             f"{RELEASE}release_is_in_eval_mode_and_each_records_own_gradient"),

@@ -1,4 +1,4 @@
-"""The owner of the labels sends defended gradients only: the server, or in a u-shape the client for the features."""
+"""What crosses is what the defence made of it: labels, the server's gradient, in a u-shape that of the features."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ class Seven(Hooks):
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:
         self.given.append((g, y))
         return torch.full_like(g, 7.0)
+
+
+class Exchanged(Hooks):
+    """Swaps the records of a batch for zeros, and every label for 2."""
+
+    def batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(x), torch.full_like(y, 2)
+
+
+def test_labels_and_records_are_sent_as_the_defence_changed_them(toy: Toy) -> None:
+    data, model = toy("dataset", "toy_flat").load(), toy("model", "toy_chain", norm=False)
+    x, y = data.private.x[:8], data.private.y[:8]
+    split = model.split(data.in_shape, data.task, 2, "vanilla")
+    done = exchange(split, Exchanged(), data.task, x, y)
+    assert (done.wire["labels"] == 2).all()
+    assert torch.equal(done.wire["smashed"], split.bottom(torch.zeros_like(x))[0])
+    assert float(done.loss) == float(data.task.loss(split.top(done.wire["smashed"].clone()), torch.full_like(y, 2)))
 
 
 def test_the_servers_gradient_is_sent_as_the_defence_changed_it(toy: Toy) -> None:
