@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from splitleak import apart
 from splitleak.attacks import fsha, splitspy
 from splitleak.attacks.splitspy import FalseLabelDetector
 from splitleak.contract import BadInput, Grant, Step, Task, View
@@ -216,9 +217,10 @@ def test_a_detected_hijack_leaves_a_record_of_that_moment(run: Run) -> None:
 
 
 class Replies:
-    """Which steps of a run got a reply: wraps Step.reply."""
+    """Which steps of a run got a reply: wraps Step.reply, in a run that has no processes of its own."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(apart, "possible", lambda: False)
         self.at: list[int] = []
         reply = Step.reply
         patch.setattr(Step, "reply", lambda step, g: (self.at.append(4 * step.epoch + step.index), reply(step, g))[1])

@@ -59,8 +59,8 @@ PLANTED = [
     Mistake("utility is taken on the test part", "score/utility.py",
             "    test, task = victim.data.test,", "    test, task = victim.data.private,",
             "jobs/test_changed_records.py::test_its_utility_is_measured_on_the_test_records_of_today"),
-    Mistake("a hijacked training does not count for the utility", "score/evaluate.py",
-            'fields["utility_attacked"] =', 'fields["utility"] =',
+    Mistake("a hijacked training does not count for the utility", "score/runs.py",
+            'facts["utility_attacked"] =', 'facts["utility"] =',
             "score/test_hijacked_utility.py"),
     # Records and who sees them
     Mistake("no record is in two parts", "datasets/reading/validation.py",
@@ -140,7 +140,7 @@ PLANTED = [
             "datasets/images/test_images_bad_input.py::test_bad_arrays"),
     # Controls and scores
     Mistake("the floor is the mean record", "score/floor.py",
-            "    whole = x.mean(0)", "    whole = x.median(0).values",
+            "yield Floor(x.mean(0).expand(", "yield Floor(x.median(0).values.expand(",
             f"{GOALS}the_floor_is_the_class_mean_exactly_where_labels_are_granted"),
     Mistake("the null channel sends nothing of a record", "score/null.py",
             "self.mean + self.std * torch.randn_like(z)", "z", f"{NULL}a_null_message_does_not_depend_on_the_record"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,12 @@ from splitleak.train.party import Party
 from splitleak.train.victim import Victim
 
 
+@dataclass(frozen=True)
+class Nothing(Defense):
+    """Changes nothing."""
+
+
+@dataclass(frozen=True)
 class Constant(Defense):
     """Sends the message of class 0 in place of every message."""
 
@@ -20,6 +28,7 @@ class Constant(Defense):
         return torch.tensor([1.0, 0.0, 0.0]).expand_as(z)
 
 
+@dataclass(frozen=True)
 class Twisted(Defense):
     """Turns the classes by one on the way: what was a perfect network is never right."""
 
@@ -40,7 +49,7 @@ def perfect(defense: Defense, u_shape: bool) -> Victim:
 
 @pytest.mark.parametrize("u_shape", [False, True])
 def test_utility_is_taken_with_the_defence_active(u_shape: bool) -> None:
-    undefended, constant, twisted = (perfect(defense, u_shape) for defense in (Defense(), Constant(), Twisted()))
+    undefended, constant, twisted = (perfect(defense, u_shape) for defense in (Nothing(), Constant(), Twisted()))
     assert utility.on_test(undefended) == ("accuracy", 1.0)
     assert utility.on_test(constant) == ("accuracy", 0.2)
     assert utility.on_test(twisted) == ("accuracy", 0.0)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from splitleak.contract import Data, Dataset, Records, Task
+from splitleak.contract import Data, Dataset, Records, Task, later
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ToyImages(Dataset):
     """(1, 8, 8) in [0, 1] with masks (1, 8, 8): the pixels above one half. Or with classes: bright or dark."""
 
     n: int = 36
-    task: Literal["mask", "classes"] = "mask"
+    task: Literal["mask", "classes"] = later("mask")
 
     def load(self) -> Data:
         generator = torch.Generator().manual_seed(11)

@@ -8,6 +8,7 @@ from typing import Any
 
 from splitleak import apart
 from splitleak.contract import BadGuess
+from splitleak.contract.errors import Raised
 from splitleak.postponed import Postponed
 from splitleak.records import CurvePoint
 
@@ -45,8 +46,8 @@ class Curve:
     def _answer(self, point: Postponed) -> CurvePoint:
         try:
             found: Any = point.answer()
-        except apart.Died as error:
-            raise BadGuess(f"{self.who}: {str(error).strip().splitlines()[-1]}") from error
+        except (apart.Died, Raised) as error:
+            raise BadGuess(f"{self.who}: {error}") from error
         made: CurvePoint = found
         return made
 
