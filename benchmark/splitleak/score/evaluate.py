@@ -9,9 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract import Goal
-from splitleak.score import levels, runs
+from splitleak.plan.seeds import Stream
+from splitleak.score import channel, levels, runs
 from splitleak.score.scene import Scene
+from splitleak.store import digest, fingerprint
 from splitleak.train.fit import Tell
+from splitleak.train.victim import fresh
 
 
 def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Tensor]:
@@ -19,13 +22,17 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     question, cell, seeds = scene.question, scene.cell, scene.case.seeds
     ran = runs.run(scene, tell=tell)
     guess = ran.guess
-    fields: dict[str, Any] = {
-        "metrics": question.score(guess) | levels.beside(scene),
-        "bootstrap_ci95": question.ci95(guess, seeds.of("bootstrap")),
-        "floor": question.floor.kind,
-        "n_targets": len(question.counted),
-        "flags": scene.flags,
-    } | ran.facts
+    fields: dict[str, Any] = (
+        {
+            "metrics": question.score(guess) | levels.beside(scene),
+            "bootstrap_ci95": question.ci95(guess, seeds.of("bootstrap")),
+            "floor": question.floor.kind,
+            "n_targets": len(question.counted),
+            "flags": scene.flags,
+        }
+        | ran.facts
+        | effect(scene)
+    )
     if scene.goal is Goal.MEMBERSHIP:
         fields["test_in_train"] = scene.test_in_train
     if cell.null:
@@ -33,6 +40,20 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in fields["read"]:
         fields |= with_other_hints(scene, fields["metrics"])
     return fields, guess
+
+
+def effect(scene: Scene) -> dict[str, str]:
+    """Hashes of all that a defence can change: the trained network, and what crosses for the targets after training.
+
+    The names of the weights do not count. Of updates only counts whether the server receives each or their sum.
+    """
+    tensors, victim = scene.kept.tensors, fresh(scene.case, scene.data)
+    victim.load(tensors)
+    weights = sorted(fingerprint({"": t}) for name, t in tensors.items() if name.startswith("split."))
+    crossed = "sum" if victim.defense.sums else "each"
+    if victim.cut:
+        crossed = fingerprint(channel.release(victim, scene.targets, Stream(scene.case.seeds.of("release"))))
+    return {"weights": digest(weights), "crossed": crossed}
 
 
 def on_null_channel(scene: Scene) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from splitleak.contract.errors import Raised
 from splitleak.score import utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
-from splitleak.store import digest, fingerprint
 from splitleak.train import accounting
 from splitleak.train.fit import Tell
 
@@ -57,16 +56,4 @@ def _here(scene: Scene, null: bool, tell: Tell | None) -> Ran:
         facts["steps_attacked"] = attempt.training.steps_done
         facts["detected_at"] = attempt.training.detected_at
         facts |= accounting.facts(attempt.victim, attempt.training.steps_sent)
-    return Ran(guess, facts if null else facts | _effect(attempt))
-
-
-def _effect(attempt: Attempt) -> dict[str, str]:
-    """Hashes of all that a defence can change: the trained network, and what crosses for the targets after training.
-
-    The names of the weights do not count. Of updates only counts whether the server receives each or their sum.
-    """
-    tensors = attempt.scene.kept.tensors
-    weights = sorted(fingerprint({"": t}) for name, t in tensors.items() if name.startswith("split."))
-    updates = "sum" if attempt.victim.defense.sums else "each"
-    crossed = fingerprint(attempt.released) if attempt.victim.cut else updates
-    return {"weights": digest(weights), "crossed": crossed}
+    return Ran(guess, facts)
