@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run test quick-test lint types bench kill-test mutation-test reference reference-images reference-federated detectors clean
+.PHONY: run test quick-test lint types bench kill-test damage-test mutation-test reference reference-images reference-federated detectors clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
@@ -26,6 +26,10 @@ bench: $(MADE)
 
 kill-test: $(MADE)
 	$(BIN)/python tests/long/kill.py
+
+# Changes 200 random bytes of a folder of results, one after the other.
+damage-test: $(MADE)
+	$(BIN)/python tests/long/damage.py
 
 # Plants mistakes in a copy, one at a time; a test must notice each.
 mutation-test: $(MADE)

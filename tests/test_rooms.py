@@ -15,8 +15,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "benchmark" / "splitleak"
 ROOMS = (  # a file may import from its own room and from rooms that stand before it
     ("contract",),
-    ("store", "snapshot", "nets", "pieces", "vision", "loading", "apart", "process_settings", "records", "matrices",
-     "options", "printable", "regular_file"),
+    ("store", "sealed", "record_form", "snapshot", "nets", "pieces", "vision", "loading", "apart", "process_settings",
+     "records", "matrices", "options", "printable", "regular_file"),
     ("postponed",),
     ("attacks", "defenses", "models", "datasets"),
     ("plan",), ("train",), ("score",), ("jobs",), ("report",),

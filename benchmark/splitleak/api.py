@@ -73,8 +73,8 @@ def run(
         schedule = Schedule.of(whole.cells, worker)
         check.verify(schedule.cells, worker)
         _carry_out(schedule, worker, workers, progress)
-        notes.show(worker.store.warnings)
         records = [worker.store.record(cell.key) for cell in whole.cells]
+        notes.show(worker.store.warnings)
     return [cast(Record, record) for record in records if record is not None]
 
 

@@ -99,9 +99,12 @@ def leaderboard(
     from splitleak.contract import BadInput
     from splitleak.report.table import leaderboard as gather
     from splitleak.report.text import count
-    from splitleak.store import read_records
+    from splitleak.store import Store
 
-    found = {record["key"]: record for folder in folders for record in read_records(folder)}
+    stores = [Store(folder, read_only=True) for folder in folders]
+    found = {record["key"]: record for store in stores for record in store.records()}
+    for warning in (warning for store in stores for warning in store.warnings):
+        tell(warning)
     if not found:
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
     table = gather([cast("Record", record) for record in found.values()])

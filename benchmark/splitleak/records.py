@@ -2,11 +2,14 @@
 
 A `Record` is a plain dictionary: `record["metrics"]["advantage"]`. Every field is optional for the type, since a record
 that has failed or was skipped has only the fields that every record has; a field that does not apply is absent or null.
+In the file stands one field more, `checksum`, over all its bytes: a file that was changed is no record any more.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict  # from 3.12 on typing's own is checked too
 
 Status = Literal["done", "skipped", "diverged", "failed"]
 
@@ -131,7 +134,9 @@ class Record(TypedDict, total=False):
     key: str  # hash of `cell`, also the file's name
     cell: CellFields
     labels: Kinds  # as printed in tables: laplace_range(epsilon=5)
-    hashes: Kinds  # sha256 of each plug-in's file, first 16 hex digits
+    hashes: Kinds  # of the code of each plug-in, first 16 hex digits of a sha256
+    made_by: dict[str, str]  # hashes of all code and records behind it, torch and device; another one is made again
+    base: str  # folder of the matrix, from which files of plug-ins are named
     versions: Versions
     status: Status  # done; skipped: not legal; diverged: the training loss became no number; failed: an exception
     why: str | None  # the reason, in one line, unless the status is done

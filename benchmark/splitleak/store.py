@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from splitleak.contract.errors import BadInput
+from splitleak import record_form
+from splitleak.contract.errors import BadInput, printable
+from splitleak.regular_file import require_regular
+from splitleak.sealed import Unsealed, pack_json, pack_tensors, unpack_json, unpack_tensors
 
 SCHEMA = 1  # of records and keys
+MOST_OF_A_RECORD = 2**24  # bytes; the largest of the reference tables have some 10,000
+T = TypeVar("T")
 
 
 def write(path: Path, content: bytes) -> None:
@@ -61,11 +66,12 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
 class Store:
     """A results folder with records (`records/<key>.json`), victims (`victims/<key>.safetensors`) and pictures.
 
-    A file that is there is finished.
+    A file that is there is finished. One that is not what was written is set aside under another name and made again;
+    with `read_only`, as for a table of a stranger's folder, it is left out and stays. Either way `warnings` name it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        self.folder, self.read_only = folder, read_only
         self.warnings: list[str] = []
 
     def record_path(self, key: str) -> Path:
@@ -81,11 +87,25 @@ class Store:
                 left.unlink(missing_ok=True)
 
     def record(self, key: str) -> dict[str, Any] | None:
-        path = self.record_path(key)
-        return read_record(path, self) if path.exists() else None
+        """The record of a cell, or None; BadInput for one of another schema."""
+        found = self._read(self.record_path(key), MOST_OF_A_RECORD, partial(_record_of, key))
+        if found is not None and found["schema"] != SCHEMA:
+            what = f"record '{self.record_path(key)}' has schema {found['schema']}"
+            raise BadInput(f"{what}, this version reads {SCHEMA}: use another --out")
+        return found
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records, in the order of their keys; BadInput where there is no folder of records."""
+        inside = self.folder / "records"
+        if not inside.is_dir():
+            raise BadInput(f"'{self.folder}' has no records (no folder '{inside}')")
+        keys = [path.stem for path in sorted(inside.glob("*.json"))]
+        return [record for key in keys if (record := self.record(key)) is not None]
 
     def write_record(self, record: dict[str, Any]) -> None:
-        write_json(self.record_path(record["key"]), record)
+        """Keep a record; TypeError or ValueError for one that nobody could read."""
+        record_form.check(record)
+        write(self.record_path(record["key"]), pack_json(record))
 
     def write_picture(self, title: str, png: bytes) -> str:
         """Keep a record's picture; returns its path below the folder."""
@@ -95,63 +115,65 @@ class Store:
     def write_victim(self, key: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         facts = {"fingerprint": fingerprint(whole)} | facts
-        write(self.victim_path(key), save(whole, metadata={"facts": json.dumps(facts, allow_nan=False)}))
+        write(self.victim_path(key), pack_tensors(whole, facts))
 
     def victim(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """(tensors, facts) of a kept victim, or None; a damaged file is set aside and trained again."""
-        path = self.victim_path(key)
-        if not path.exists():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if fingerprint(tensors) != facts["fingerprint"]:
-                raise ValueError("its tensors are not those that were written")
-            return tensors, facts
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            self.set_aside(path, error)
-            return None
+        """(tensors, facts) of a kept victim, or None."""
+        return self._read(self.victim_path(key), None, unpack_tensors)
 
     def victim_facts(self, key: str) -> dict[str, Any] | None:
         found = self.victim(key)
         return found[1] if found else None
 
-    def set_aside(self, path: Path, error: Exception) -> None:
-        aside = path.with_name(f"{path.name}.damaged")
-        os.replace(path, aside)
-        self.warnings.append(
-            f"'{path}' is damaged ({type(error).__name__}: {error}); set aside as '{aside.name}', done again"
-        )
-
-
-def read_record(path: Path, store: Store | None = None) -> dict[str, Any] | None:
-    """Read a record. A record of another schema is BadInput; a damaged one is set aside."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("key") != path.stem or "status" not in record:
-            raise ValueError("not a record, or another cell's")
-        if record.get("schema") == SCHEMA and digest(record.get("cell")) != path.stem:
-            raise ValueError("its cell is not the one that its key stands for")
-    except (ValueError, UnicodeDecodeError) as error:
-        if store is None:
-            raise BadInput(f"record '{path}' is damaged: {error}") from None
-        store.set_aside(path, error)
+    def _read(self, path: Path, most: int | None, unpack: Callable[[bytes], T]) -> T | None:
+        """What is in a file, or None where there is none; one that cannot be read as such is set aside."""
+        if not os.path.lexists(path):
+            return None
+        try:
+            require_regular(path)
+            if most is not None and path.stat().st_size > most:
+                raise ValueError(f"it has more than {most} bytes")
+            return unpack(path.read_bytes())
+        except Unsealed as error:
+            self._leave_out(path, f"is of an earlier version: {error}")
+        except (ValueError, OSError) as error:
+            self.set_aside(path, error)
         return None
-    if record.get("schema") != SCHEMA:
-        raise BadInput(
-            f"record '{path}' has schema {record.get('schema')}, this version reads {SCHEMA}: use another --out"
-        )
+
+    def set_aside(self, path: Path, error: Exception) -> None:
+        """Rename a damaged file, and say so."""
+        why = printable(" ".join(str(getattr(error, "strerror", None) or error).split()), 300)
+        self._leave_out(path, f"is damaged ({why})")
+
+    def _leave_out(self, path: Path, what: str) -> None:
+        if self.read_only:
+            self.warnings.append(f"'{path}' {what}; left out")
+            return
+        aside = _free(path.with_name(f"{path.name}.damaged"))
+        try:
+            os.replace(path, aside)
+        except OSError as error:
+            raise BadInput(f"'{path}' {what}, and cannot be set aside: {error.strerror or error}") from None
+        self.warnings.append(f"'{path}' {what}; set aside as '{aside.name}', done again")
+
+
+def _record_of(key: str, content: bytes) -> dict[str, Any]:
+    """The record in the bytes of a file; ValueError if it is none, or another cell's. One of another schema passes."""
+    record = unpack_json(content)
+    if isinstance(record.get("schema"), int) and record["schema"] != SCHEMA:
+        return record
+    record_form.check(record)
+    if record["key"] != key:
+        raise ValueError("it is another cell's record")
+    if digest(record["cell"]) != key:
+        raise ValueError("its cell is not the one that its key stands for")
     return record
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """All records below a results folder, in the order of their keys."""
-    inside = folder / "records"
-    if not inside.is_dir():
-        raise BadInput(f"'{folder}' has no records (no folder '{inside}')")
-    found = (read_record(path) for path in sorted(inside.glob("*.json")))
-    return [record for record in found if record is not None]
+def _free(path: Path) -> Path:
+    """This name, or the first of it with a number that nothing has."""
+    numbered = (path.with_name(f"{path.name}{i or ''}") for i in itertools.count())
+    return next(name for name in numbered if not os.path.lexists(name))
 
 
 _locks: list[IO[str]] = []  # of the folders that this process is alone in

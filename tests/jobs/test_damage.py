@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import splitleak
+from splitleak.sealed import pack_json, unpack_json
 
 AXES = 'attack = ["blind", "./toy_peek.py"]\ndefense = ["none", { name = "laplace_range", epsilon = 5 }]'
 
@@ -148,19 +149,12 @@ def test_damaged_judge_is_named_set_aside_and_trained_again(done: Any, main: Any
 
 def test_record_of_another_schema_is_refused_by_name_and_kept(done: Any, main: Any) -> None:
     path = next(done.out.glob("records/*.json"))
-    path.write_text(path.read_text().replace('\n "schema": 1', '\n "schema": 99'))
+    path.write_bytes(pack_json(unpack_json(path.read_bytes()) | {"schema": 99}))
     before = done.files()
     line = main("run", "m.toml", "--out", "out").line
     assert re.search(rf"record 'out/records/{path.name}' has schema 99, this version reads 1: use another --out", line)
     assert path.name in main("leaderboard", "out", "-o", "all.csv").line
     assert done.files() == before
-    assert not Path("all.csv").exists()
-
-
-def test_leaderboard_names_a_damaged_record_and_writes_nothing(done: Any, main: Any) -> None:
-    path = next(done.out.glob("records/*.json"))
-    path.write_text("{")
-    assert f"record 'out/records/{path.name}' is damaged" in main("leaderboard", "out", "-o", "all.csv").line
     assert not Path("all.csv").exists()
 
 

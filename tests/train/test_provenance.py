@@ -1,15 +1,12 @@
-"""What a result was made by: words do not count, every imported file does, and earlier hashes are understood."""
+"""What a result was made by: words do not count, every imported file does."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-import pytest
-
 from splitleak.attacks.splitspy import SplitSpy
 from splitleak.jobs import making
-from splitleak.store import digest
 from splitleak.train import provenance
 
 CODE = """x = "# no comment"  # a comment
@@ -59,26 +56,3 @@ def test_what_is_imported_for_type_checking_alone_does_not_count(tmp_path: Path)
     (tmp_path / "mine.py").write_text("if TYPE_CHECKING:\n    import helper\n")
     (tmp_path / "helper.py").write_text("")
     assert closure(tmp_path / "mine.py") == {"mine.py"}
-
-
-EARLIER = {"dataset": "d1", "model": "m1", "defense": "n1", "training": "t", "ends": "e", "torch": "2", "data": "x",
-           "device": "cpu"}  # fmt: skip
-TODAY = {"dataset": "d2", "model": "m2", "defense": "n2", "code": "c2", "torch": "2", "data": "x", "device": "cpu"}
-TABLE = {"d1": "d2", "m1": "m2", "n1": "n2", digest({"training": "t", "ends": "e"}): "c2"}
-
-
-@pytest.mark.parametrize("changed", [None, "dataset", "model", "defense", "training", "ends", "torch", "data"])
-def test_a_victim_of_the_earlier_layout_is_taken_if_nothing_but_its_place_has_changed(
-    monkeypatch: pytest.MonkeyPatch, changed: str | None
-) -> None:
-    monkeypatch.setattr(provenance, "_predecessors", lambda: TABLE)
-    kept = EARLIER | ({} if changed is None else {changed: "another"})
-    assert provenance.is_same(kept, TODAY) == (changed is None)
-    assert provenance.is_same(TODAY, TODAY)
-    assert not provenance.is_same(TODAY | {"code": "another"}, TODAY)
-
-
-def test_the_table_of_predecessors_names_every_plugin_of_the_earlier_layout() -> None:
-    table = provenance._predecessors()
-    assert len(table) > 50
-    assert all(len(name) in (16, 32) and len(code) == 16 for name, code in table.items())

@@ -26,7 +26,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.plan import plugins
 from splitleak.plan.cell import VICTIM, Cell
 from splitleak.plan.matrix import Matrix
-from splitleak.store import read_records
+from splitleak.store import Store
 
 GUESS, QUICK = 60.0, 1.0  # seconds of an attack at its default parameters: that optimises, and that does not
 TAMPERED = 3
@@ -100,7 +100,7 @@ def _basis(guessed: int, known: bool, folder: Path) -> str:
 def earlier(folder: Path) -> Seconds:
     """Mean seconds of the cells that were done in a results folder; nothing where it cannot be read."""
     try:
-        records = read_records(folder)
+        records = Store(folder, read_only=True).records()
     except BadInput:
         return {}
     found: dict[tuple[str, bool], list[float]] = defaultdict(list)

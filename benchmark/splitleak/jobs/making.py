@@ -13,20 +13,21 @@ from splitleak.score import channel, utility
 from splitleak.store import Store, digest
 from splitleak.train import accounting, provenance
 from splitleak.train.checkpoint import Checkpoint
+from splitleak.train.data import data_digest
 from splitleak.train.facts import Kept, Learned, VictimFacts
 from splitleak.train.fit import Fit, Tell
 from splitleak.train.provenance import Hashes
 from splitleak.train.victim import Victim, copy_weights, fresh
 
 
-def is_kept(case: Case, data: Data, store: Store) -> bool:
-    """Whether the victim is kept, and was made by the present code and records."""
+def is_kept(case: Case, made: Hashes, store: Store) -> bool:
+    """Whether the victim is kept, and was made by this code and these records."""
     key = case.cell.victim_key
     kept = Kept.read(store, key)
     if kept is not None and digest(kept.facts.victim) != key:
         store.set_aside(store.victim_path(key), ValueError("it is another cell's victim"))
         return False
-    return kept is not None and provenance.is_same(kept.facts.made_by, made_by(case, data))
+    return kept is not None and kept.facts.made_by == made
 
 
 def make_victim(case: Case, data: Data, store: Store, tell: Tell) -> None:
@@ -35,7 +36,7 @@ def make_victim(case: Case, data: Data, store: Store, tell: Tell) -> None:
     A victim that diverges is kept as such, since it would diverge again.
     """
     victim, key = fresh(case, data), case.cell.victim_key
-    facts = VictimFacts(case.cell.victim(), made_by(case, data))
+    facts = VictimFacts(case.cell.victim(), made_by(case, data_digest(data), data.private.x.device.type))
     checkpoint = Checkpoint(store, key, facts.made_by)
     try:
         known = learned_at_another_cut(case, victim, facts.made_by, store)
@@ -49,9 +50,9 @@ def make_victim(case: Case, data: Data, store: Store, tell: Tell) -> None:
     checkpoint.delete()
 
 
-def made_by(case: Case, data: Data) -> Hashes:
-    """The code and records behind a victim."""
-    return provenance.made_by(case, data, __file__)
+def made_by(case: Case, records: str, device: str) -> Hashes:
+    """The code and records behind a victim; records: their hash."""
+    return provenance.made_by(case, records, device, __file__)
 
 
 def _train(victim: Victim, checkpoint: Checkpoint, facts: VictimFacts, tell: Tell) -> Learned:
@@ -88,7 +89,7 @@ def learned_at_another_cut(case: Case, victim: Victim, made: Hashes, store: Stor
     for cut in case.model.cuts(cell.protocol):
         other = replace(case, cell=replace(cell, cut=cut))
         kept = Kept.read(store, other.cell.victim_key)
-        if kept is not None and provenance.is_same(kept.facts.made_by, made) and not kept.facts.diverged:
+        if kept is not None and kept.facts.made_by == made and not kept.facts.diverged:
             trained = fresh(other, victim.data)
             trained.load(kept.tensors)
             copy_weights(victim.split, trained.split)

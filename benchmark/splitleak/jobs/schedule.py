@@ -9,8 +9,6 @@ from typing import Literal
 from splitleak.jobs.worker import Worker
 from splitleak.plan.cell import Cell
 
-FINAL = ("done", "skipped", "diverged")  # a record with such a status is not made again
-
 
 @dataclass(frozen=True)
 class Job:
@@ -35,7 +33,7 @@ class Schedule:
 
     ready: list[Job] = field(default_factory=list)
     waiting: dict[str, list[Cell]] = field(default_factory=dict)  # key of the victim -> cells
-    finished: int = 0  # cells that have a record already
+    finished: int = 0  # cells that have a record of the present code and records already
 
     @classmethod
     def of(cls, cells: Sequence[Cell], worker: Worker) -> Schedule:
@@ -43,7 +41,7 @@ class Schedule:
         schedule, kept, victims = cls(), dict[str, bool](), list[Job]()
         for cell in cells:
             record = worker.store.record(cell.key)
-            if record is not None and record["status"] in FINAL:
+            if record is not None and worker.is_current(cell, record):
                 schedule.finished += 1
             elif cell.skip:
                 worker.skip(cell)

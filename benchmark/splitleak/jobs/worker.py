@@ -6,7 +6,6 @@ earlier one has left. On a GPU and on macOS jobs share the worker's process: onl
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -16,21 +15,21 @@ from typing import Any
 import torch
 
 from splitleak import apart
-from splitleak.contract import Data, Diverged, Goal
+from splitleak.contract import Data, Diverged
 from splitleak.contract.errors import Raised, printable
-from splitleak.jobs import making, preload
+from splitleak.contract.plugin import Spec
+from splitleak.jobs import making, preload, scoring
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
 from splitleak.process_settings import STANDARD, unchanged
-from splitleak.score import judge, pictures
-from splitleak.score.evaluate import evaluate
-from splitleak.score.scene import Scene
 from splitleak.store import SCHEMA, Store, digest
 from splitleak.train import provenance
-from splitleak.train.data import Digests, data_digest, load_aux, load_data
-from splitleak.train.facts import Kept
+from splitleak.train.data import Digests, aux_spec, data_digest, load_aux, load_data
 from splitleak.train.fit import Tell
+from splitleak.train.provenance import Hashes
+
+FINAL = ("done", "diverged")  # a record with such a status is made again only if what is behind it has changed
 
 
 class Worker:
@@ -67,10 +66,29 @@ class Worker:
             self._aux = (key, load_aux(case, self.device, self.digests))
         return self._aux[1]
 
+    def made_by(self, case: Case) -> Hashes:
+        """The present code and records behind the record of a cell."""
+        aux = None if case.aux_dataset is None else self._digest(aux_spec(case), lambda: self.aux(case))
+        records = self._digest(case.cell.dataset, lambda: self.data(case))
+        return scoring.made_by(case, self.device.type, records, aux)
+
+    def _digest(self, spec: Spec, load: Callable[[], Any]) -> str:
+        """The hash of the records of a dataset, which is loaded if that was not done before."""
+        if digest(spec) not in self.digests:
+            load()
+        return self.digests[digest(spec)]
+
+    def is_current(self, cell: Cell, record: dict[str, Any]) -> bool:
+        """Whether a record is final, and the code and records behind it are those of today."""
+        if cell.skip or record["status"] == "skipped":
+            return bool(record["status"] == "skipped" and record["why"] == cell.skip)
+        return record["status"] in FINAL and record.get("made_by") == self.made_by(self.case(cell))
+
     def has_victim(self, cell: Cell) -> bool:
         """Whether the victim is kept, and was made by the present code and records."""
         case = self.case(cell)
-        return making.is_kept(case, self.data(case), self.store)
+        records = self._digest(cell.dataset, lambda: self.data(case))
+        return making.is_kept(case, making.made_by(case, records, self.device.type), self.store)
 
     def make_victim(self, cell: Cell) -> None:
         """Train the victim of a cell and keep it."""
@@ -81,11 +99,12 @@ class Worker:
     def run_cell(self, cell: Cell) -> str:
         """Run a cell and write its record, also if it fails; returns the status."""
         case = self.case(cell)
-        record = blank_record(case)
+        record = self.blank_record(case)
         start = time.perf_counter()
         try:
             data, other = self.data(case), self.aux(case)
-            record |= self._apart(lambda: self._outcome(case, data, other))
+            record["made_by"] = self.made_by(case)
+            record |= self._apart(lambda: scoring.score(case, data, other, self.store, self.tell))
         except Diverged as error:
             record |= {"status": "diverged", "why": printable(str(error))}
         except (apart.Died, KeyboardInterrupt):
@@ -96,17 +115,32 @@ class Worker:
         try:
             self.store.write_record(record)
         except (TypeError, ValueError) as error:  # a score that is no number or no plain value
-            record = blank_record(case) | failure(error)
+            record = self.blank_record(case) | failure(error)
             self.store.write_record(record)
         return str(record["status"])
 
     def skip(self, cell: Cell) -> None:
         """Write the record of a cell that is not legal."""
-        self.store.write_record(blank_record(self.case(cell)))
+        self.store.write_record(self.blank_record(self.case(cell)))
 
     def give_up(self, cell: Cell, why: dict[str, str]) -> None:
         """Write the record of a cell that cannot run."""
-        self.store.write_record(blank_record(self.case(cell)) | why)
+        self.store.write_record(self.blank_record(self.case(cell)) | why)
+
+    def blank_record(self, case: Case) -> dict[str, Any]:
+        """The fields of every record, whatever the result."""
+        cell = case.cell
+        return {
+            "schema": SCHEMA,
+            "key": cell.key,
+            "cell": cell.resolved(),
+            "labels": case.labels,
+            "hashes": {kind: provenance.code_of(type(plugin)) for kind, plugin in case.plugins.items()},
+            "base": str(self.base.resolve()),
+            "versions": versions(),
+            "status": "skipped" if cell.skip else "pending",
+            "why": cell.skip,
+        }
 
     def _apart(self, do: Callable[[], Any]) -> Any:
         """Do it in a process of its own where that is possible: its answer, positions and warnings come back."""
@@ -132,44 +166,10 @@ class Worker:
         }
         return apart.call(inside, timeout=self.timeout, heard=lambda text: _pass_on(text, hears))
 
-    def _outcome(self, case: Case, data: Data, other: Data | None) -> dict[str, Any]:
-        kept = Kept.read(self.store, case.cell.victim_key)
-        if kept is None:
-            raise RuntimeError("its victim is missing")
-        if kept.facts.diverged:
-            raise Diverged(kept.facts.diverged)
-        scene = Scene(case, data, kept, other=other)
-        fields, guess = evaluate(scene, self.tell)
-        if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
-            network = judge.judge_of(self.store, scene.data, digest(case.cell.dataset))
-            fields["metrics"]["judge_accuracy"] = judge.accuracy(network, guess, scene.targets)
-        span = scene.data.in_range if scene.goal is Goal.INPUTS else (0.0, 1.0)
-        picture = pictures.sheet(scene.question.truth, guess, span)
-        if picture is not None:
-            fields["picture"] = self.store.write_picture(_title(case), picture)
-        stopped = fields.get("detected_at", kept.facts.learned.detected_at)
-        fields["detected_at"] = stopped if stopped >= 0 else None  # the step at which the client stopped
-        return kept.facts.for_record() | fields | {"status": "done", "notes": list(scene.data.notes)}
-
 
 def _pass_on(text: str, hears: dict[str, Callable[[str], None]]) -> None:
     kind, _, said = text.partition(" ")
     hears[kind](said)
-
-
-def blank_record(case: Case) -> dict[str, Any]:
-    """The fields of every record, whatever the result."""
-    cell = case.cell
-    return {
-        "schema": SCHEMA,
-        "key": cell.key,
-        "cell": cell.resolved(),
-        "labels": case.labels,
-        "hashes": {kind: provenance.code_of(type(plugin)) for kind, plugin in case.plugins.items()},
-        "versions": versions(),
-        "status": "skipped" if cell.skip else "pending",
-        "why": cell.skip,
-    }
 
 
 def failure(error: BaseException, before: str = "") -> dict[str, str]:
@@ -178,11 +178,3 @@ def failure(error: BaseException, before: str = "") -> dict[str, str]:
         return {"status": "failed", "why": f"{before}{error} (--timeout)"}
     raised = Raised.of(error)
     return {"status": "failed", "why": before + raised.why, "traceback": raised.traceback}
-
-
-def _title(case: Case) -> str:
-    """A file name that names the row of a picture; no other record has the same."""
-    cell, labels = case.cell, case.labels
-    cut = f"cut {cell.cut}" if cell.cut is not None else cell.federated or cell.protocol
-    title = f"{labels['model']} {cut} {labels['defense']} {labels['attack']} {cell.threat} seed {cell.seed}"
-    return re.sub(r"[^\w.=]+", "-", title)[:180] + f"-{cell.key[:8]}"

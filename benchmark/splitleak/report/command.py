@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from splitleak.options import say
+from splitleak.options import say, tell
 from splitleak.plan import matrix
 from splitleak.records import Record
 from splitleak.store import Store
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 def print_table(make: Callable[[list[Record]], pd.DataFrame]) -> None:
     """Read the records of a matrix's cells from a results folder, print the table, write it where a CSV is named."""
     name, folder, *csv = sys.argv[1:]
-    store = Store(Path(folder))
+    store = Store(Path(folder), read_only=True)
     found = [store.record(cell.key) for cell in matrix.read(name).cells]
+    for warning in store.warnings:
+        tell(warning)
     whole = make([cast(Record, record) for record in found if record is not None])
     if csv:
         whole.to_csv(csv[0], index=False, float_format="%.6g")

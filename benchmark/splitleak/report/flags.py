@@ -6,14 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 
-from splitleak import __version__
-from splitleak.contract import BadInput
-from splitleak.contract.plugin import Spec
-from splitleak.plan import plugins
 from splitleak.records import Record
 from splitleak.report.rows import RowKey
+from splitleak.report.stale import stale
 from splitleak.report.worst import Evidence
-from splitleak.train import provenance
 
 MEANINGS = {  # of each flag, short enough for one line
     "null-leak": "the attack also finds something on an empty channel: do not use",
@@ -28,7 +24,7 @@ MEANINGS = {  # of each flag, short enough for one line
     "patients-shared": "the same people are in several parts of the data",
     "reference-split": "test records are training records, as published",
     "test-in-train": "some test records are training records and were left out",
-    "stale": "the code of a plug-in or the version has changed since",
+    "stale": "the code of a plug-in or of the harness has changed since: run it again",
 }
 FEW = 3  # seeds below which a row has too few
 NEAR = 0.02  # of the floor
@@ -94,18 +90,3 @@ def _utility_collapsed(key: RowKey, evidence: Evidence) -> bool:
 def off_floor(record: Record) -> bool:
     """Is the advantage of a blind guess away from 0 by more than its interval over targets, and more than NEAR?"""
     return abs(float(record["metrics"]["advantage"])) > max(NEAR, float(record.get("bootstrap_ci95", 0)))
-
-
-def stale(record: Record, base: Path) -> bool:
-    """The code of a plug-in or the version has changed since, or a plug-in of the package is gone."""
-    specs = {kind: record["cell"][kind] for kind in plugins.FOLDERS}
-    changed = any(_changed(kind, spec, record["hashes"][kind], base) for kind, spec in specs.items())
-    return changed or record["versions"]["splitleak"] != __version__
-
-
-def _changed(kind: plugins.Kind, spec: Spec, made_by: str, base: Path) -> bool:
-    name = plugins.renamed(kind, spec, base)["name"]
-    try:
-        return provenance.code_of(plugins.find(kind, name, base)) != provenance.successor(made_by)
-    except BadInput:  # a file outside the package may lie elsewhere, seen from this folder
-        return not name.endswith(".py")

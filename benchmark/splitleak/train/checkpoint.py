@@ -32,7 +32,7 @@ class Checkpoint:
     def restore(self, running: Training | WholeTraining, curve: list[float]) -> None:
         """Put a fresh training where the checkpoint was written; without one of the same source it stays fresh."""
         kept = self.store.victim(self.key) if is_resumable(running.live) else None
-        if kept is None or kept[1]["made_by"] != self.made_by:
+        if kept is None or kept[1].get("made_by") != self.made_by:
             return
         tensors, facts = kept
         _load(running, tensors)

@@ -36,8 +36,13 @@ def load_aux(case: Case, device: torch.device, digests: Digests | None = None) -
     """The same of the other dataset that the axis `aux` names; None if it names none."""
     if case.aux_dataset is None:
         return None
-    spec = {key: value for key, value in case.cell.aux.items() if key not in ("n", "labels")}
+    spec = aux_spec(case)
     return _load(case.aux_dataset, spec, f"axis 'aux': dataset '{spec['name']}'", digests).to(device)
+
+
+def aux_spec(case: Case) -> Spec:
+    """The dataset that the axis `aux` names."""
+    return {key: value for key, value in case.cell.aux.items() if key not in ("n", "labels")}
 
 
 def _load(dataset: Dataset, spec: Spec, who: str, digests: Digests | None) -> Data:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from splitleak.store import Store
@@ -13,12 +16,14 @@ Sent = list[tuple[int, int, list[int]]]  # (round, client, positions of its reco
 
 
 UNSHARED = {"in_record": False}  # of a field that records about the victim do not repeat
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # no text is taken for a number
 
 
 @dataclass
 class Learned:
     """What a training leaves beside the weights."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     steps: int = field(default=0, metadata=UNSHARED)
     seconds_train: float = 0.0
     detected_at: int = field(default=-1, metadata=UNSHARED)  # step at which a defence stopped the training, or -1
@@ -33,6 +38,7 @@ class Learned:
 class VictimFacts:
     """Everything kept with a victim's weights. `diverged` says why there are none."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     victim: dict[str, Any] = field(metadata=UNSHARED)  # the canonical form of the cell, less the attack
     made_by: dict[str, str] = field(metadata=UNSHARED)  # code and records; see `provenance`
     fingerprint: str = field(default="", metadata=UNSHARED)  # of the weights; the store computes it
@@ -65,15 +71,20 @@ class VictimFacts:
 
     @classmethod
     def from_json(cls, flat: dict[str, Any]) -> VictimFacts:
-        """Read the flat form; TypeError if something is missing."""
-        learned = Learned(**{f.name: flat[f.name] for f in fields(Learned) if f.name in flat})
-        own = {f.name: flat[f.name] for f in fields(cls) if f.name in flat}
-        return cls(**own, learned=learned)
+        """Read the flat form; ValueError if something is missing, or of another type."""
+        whole = {f.name: flat[f.name] for f in fields(cls) if f.name in flat}
+        whole["learned"] = {f.name: flat[f.name] for f in fields(Learned) if f.name in flat}
+        return _adapter().validate_json(json.dumps(whole))
 
 
 def _values(facts: Learned | VictimFacts, shared: bool = False) -> dict[str, Any]:
     chosen = [f.name for f in fields(facts) if not shared or f.metadata.get("in_record", True)]
     return {name: getattr(facts, name) for name in chosen}
+
+
+@cache
+def _adapter() -> TypeAdapter[VictimFacts]:
+    return TypeAdapter(VictimFacts)
 
 
 @dataclass
@@ -91,7 +102,7 @@ class Kept:
             return None
         try:
             return cls(found[0], VictimFacts.from_json(found[1]))
-        except TypeError as error:
+        except ValueError as error:
             store.set_aside(store.victim_path(key), error)
             return None
 

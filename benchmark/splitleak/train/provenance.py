@@ -1,4 +1,4 @@
-"""What a result was made by: hashes of code and records. If one has changed, the victim is trained again.
+"""What a result was made by: hashes of code and records. If one has changed, the result is made again.
 
 The code of something is its source file and every file of the package, or beside it, that it imports, directly or not.
 Comments, docstrings and blank lines do not count: a change of words makes no result out of date.
@@ -10,7 +10,6 @@ import ast
 import hashlib
 import inspect
 import io
-import json
 import tokenize
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -18,27 +17,27 @@ from pathlib import Path
 
 import torch
 
-from splitleak.contract import Data
 from splitleak.contract.plugin import Plugin
 from splitleak.plan.case import Case
 from splitleak.store import digest
-from splitleak.train.data import data_digest
 
 PACKAGE = Path(__file__).parents[1]
-PREDECESSORS = Path(__file__).with_name("predecessors.json")  # hash of an earlier file -> hash of the same code today
 Hashes = dict[str, str]
 
 
-def made_by(case: Case, data: Data, maker: str) -> Hashes:
-    """Everything behind a victim's weights and facts except its cell; `maker`: the source file that makes it."""
-    records = {"data": data_digest(data), "device": data.private.x.device.type}
-    return {"dataset": code_and_files_of(case.dataset)} | sources(case, maker) | records
+def made_by(case: Case, records: str, device: str, maker: str) -> Hashes:
+    """Everything behind a victim's weights and facts except its cell.
+
+    records: hash of all records of the dataset, see `data_digest`; device: where it is trained, "cpu" or "cuda"; maker:
+    the source file that makes it.
+    """
+    return {"dataset": code_and_files_of(case.dataset), "data": records, "device": device} | sources(case, maker)
 
 
 def sources(case: Case, maker: str) -> Hashes:
     """The part that has nothing to do with records."""
     plugins = {"model": code_and_files_of(case.model), "defense": code_and_files_of(case.defense)}
-    return plugins | {"code": code_hash([Path(maker)]), "torch": torch.__version__}
+    return plugins | {"code": code_hash_of(maker), "torch": torch.__version__}
 
 
 def code_of(plugin: type[Plugin]) -> str:
@@ -53,27 +52,9 @@ def code_and_files_of(plugin: Plugin) -> str:
     return digest([own, *named])[:16] if named else own
 
 
-def is_same(kept: Hashes, now: Hashes) -> bool:
-    """Whether code and records of a kept victim are those of today."""
-    return translated(kept) == now
-
-
-def translated(kept: Hashes) -> Hashes:
-    """Hashes as version 0.1.0 kept them, in the form of today; others as they are.
-
-    Until then each file was hashed as a whole, and a list named the files that decide what is learned.
-    """
-    if "code" in kept or "training" not in kept:
-        return kept
-    plugins = {kind: successor(kept[kind]) for kind in ("dataset", "model", "defense")}
-    rest = {name: kept[name] for name in ("torch", "data", "device")}
-    core = {name: value for name, value in kept.items() if name not in plugins and name not in rest}
-    return plugins | rest | {"code": successor(digest(core))}
-
-
-def successor(kept: str) -> str:
-    """The hash of the same code today, if the code has only moved since; otherwise the same hash."""
-    return _predecessors().get(kept, kept)
+def code_hash_of(file: str) -> str:
+    """The same of one file, named as a module's `__file__`."""
+    return code_hash([Path(file)])
 
 
 def code_hash(files: Iterable[Path]) -> str:
@@ -160,11 +141,3 @@ def _file(name: str, folder: Path) -> Path | None:
         if path.is_file():
             return path.resolve()
     return None
-
-
-@cache
-def _predecessors() -> Hashes:
-    if not PREDECESSORS.is_file():
-        return {}
-    table: Hashes = json.loads(PREDECESSORS.read_text(encoding="utf-8"))
-    return table

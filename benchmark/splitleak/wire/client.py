@@ -11,6 +11,7 @@ from splitleak.plan.seeds import Stream
 from splitleak.score import channel, utility
 from splitleak.store import fingerprint
 from splitleak.train import fit, provenance
+from splitleak.train.data import data_digest
 from splitleak.train.victim import fresh
 from splitleak.wire import freeze_garbage_collector
 from splitleak.wire.agreement import Hello
@@ -27,7 +28,8 @@ class Client(End):
     """A client, which makes one attempt at the training for each connection."""
 
     def __init__(self, case: Case, number: int, data: Data, settings: EndSettings, seal: Seal | None) -> None:
-        super().__init__(case, settings, f"client {number}", provenance.made_by(case, data, fit.__file__))
+        made_by = provenance.made_by(case, data_digest(data), data.private.x.device.type, fit.__file__)
+        super().__init__(case, settings, f"client {number}", made_by)
         self.number, self.data, self.seal = number, data, seal
         self.started = self.done = False  # started: on the present connection
         if case.cell.clients.n > 1 and seal is None:

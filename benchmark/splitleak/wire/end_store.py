@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract.errors import BadInput
-from splitleak.store import Store, write_json
+from splitleak.sealed import pack_json, unpack_json
+from splitleak.store import Store, write
 
 FORMAT = 2  # of the files after an epoch; those of another format are ignored, and the training begins anew
 KEPT = 2  # epochs: an end is never more than one epoch ahead of another
@@ -66,16 +66,16 @@ class EndStore:
     def write_result(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Write the weights, then the record: if the record exists, the weights do too."""
         self.store.write_victim(self.name, tensors, {"made_by": self.made_by})
-        write_json(self.record_path, record)
+        write(self.record_path, pack_json(record))
 
     def write_failure(self, record: dict[str, Any]) -> None:
         """Write why the training failed; the saved epochs stay, so the same command can resume from them."""
-        write_json(self.record_path, record)
+        write(self.record_path, pack_json(record))
 
     def is_finished(self) -> bool:
         """Whether the same training, with the same code and records, has ended before."""
         try:
-            record = json.loads(self.record_path.read_text(encoding="utf-8"))
+            record = unpack_json(self.record_path.read_bytes())
             return bool(record["status"] == "done" and record["made_by"] == self.made_by)
         except (OSError, ValueError, KeyError, TypeError):  # no record, or a damaged one, which is written again
             return False
