@@ -15,7 +15,7 @@ from splitleak.jobs import check, estimate
 from splitleak.jobs import worker as worker_module
 from splitleak.jobs.steps import Steps, trained
 from splitleak.jobs.trial import Trial, try_out
-from splitleak.jobs.worker import Worker, blank_record
+from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 
 HEAD = (
@@ -183,7 +183,9 @@ def test_attacks_are_guessed_by_their_length_or_known_from_records(lab: Any) -> 
     folder.mkdir(parents=True)
     worker = Worker(lab.out, lab.folder, "cpu")
     for cell in cells[:2]:
-        worker.store.write_record(blank_record(worker.case(cell)) | {"status": "done", "seconds": 30.0})
+        done = {"status": "done", "seconds": 30.0, "utility_metric": "accuracy", "utility": 0.9, "utility_floor": 0.5}
+        scored = done | {"metrics": {"advantage": 0.5}, "flags": []}
+        worker.store.write_record(worker.blank_record(worker.case(cell)) | scored)
     known = estimate.estimate(cells, trials, lab.out, lab.folder)
     assert known.attacks == pytest.approx(2 * 0.5 + (1 + 0.5))
     assert known.basis == f"records in {lab.out}, 2 attacks guessed at about 1 minute each"

@@ -1,6 +1,6 @@
 """`make damage-test`: 200 random bytes of a folder of results are changed, one after the other.
 
-Each must be noticed, its file named and set aside, and made again with the same table. Results: results/damage_test.json.
+Each must be noticed, its file named and set aside, and made again, with the same table. See results/damage_test.json.
 """
 
 from __future__ import annotations
