@@ -101,12 +101,12 @@ def leaderboard(
     from splitleak.report.text import count
     from splitleak.store import read_records
 
-    found = {record["key"]: record for folder in folders for record in read_records(folder)}
+    found = [record for folder in folders for record in read_records(folder)]
     if not found:
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
-    table = gather([cast("Record", record) for record in found.values()])
+    table = gather([cast("Record", record) for record in found])
     _print_board(table, output, every_row, ranked=True)
-    say(f"{count(len(table), 'row')} from {count(len(found), 'record')}")
+    say(f"{count(len(table), 'row')} from {count(len({record['key'] for record in found}), 'record')}")
 
 
 def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool = False) -> None:
