@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from splitleak.report import detection, intervals
@@ -69,6 +72,21 @@ def test_runs_with_other_lists_of_seeds_share_a_folder(run: Callable[..., Any], 
     own = [r for r in records if r["labels"]["attack"] == "toy_read_off"]
     assert sorted((r["cell"]["seed"], r["cell"]["null"]) for r in own) == [(0, False), (0, True), (1, True)]
     assert set(leaderboard(records)["n_seeds"]) == {2}
+
+
+@pytest.mark.slow
+def test_a_folder_where_a_cell_failed_does_not_hide_its_scores(
+    run: Callable[..., Any], main: Callable[..., Any], tmp_path: Path
+) -> None:
+    run(attack="blind")
+    done, failed, csv = (tmp_path / name for name in ("out", "failed", "all.csv"))
+    shutil.copytree(done, failed)
+    for path in (failed / "records").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "failed", "why": "no room"}))
+    for folders in ((done, failed), (failed, done)):
+        ran = main("leaderboard", *map(str, folders), "-o", str(csv))
+        assert (ran.status, "1 row from 1 record" in ran.out) == (0, True)
+        assert list(pd.read_csv(csv)["status"]) == ["done"]
 
 
 @pytest.mark.parametrize("backwards", [False, True])
