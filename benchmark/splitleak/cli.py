@@ -102,14 +102,14 @@ def leaderboard(
     from splitleak.store import Store
 
     stores = [Store(folder, read_only=True) for folder in folders]
-    found = {record["key"]: record for store in stores for record in store.records()}
+    found = [record for store in stores for record in store.records()]
     for warning in (warning for store in stores for warning in store.warnings):
         tell(warning)
     if not found:
         raise BadInput(f"no records in {', '.join(map(str, folders))}")
-    table = gather([cast("Record", record) for record in found.values()])
+    table = gather([cast("Record", record) for record in found])
     _print_board(table, output, every_row, ranked=True)
-    say(f"{count(len(table), 'row')} from {count(len(found), 'record')}")
+    say(f"{count(len(table), 'row')} from {count(len({record['key'] for record in found}), 'record')}")
 
 
 def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool = False) -> None:

@@ -13,7 +13,7 @@ from splitleak.plan.cell import Cell
 from splitleak.plan.matrix import Matrix
 from splitleak.printable import shown
 from splitleak.records import CellFields
-from splitleak.report.rows import aux_label, protocol_label
+from splitleak.report.labels import aux_label, protocol_label
 
 
 def select(matrix: Matrix, only: Sequence[str]) -> Matrix:

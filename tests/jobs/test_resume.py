@@ -150,7 +150,7 @@ def test_victim_of_changed_code_is_trained_again(lab: Any, main: Any) -> None:
     source.write_text(source.read_text().replace("randn(self.n", "rand(self.n"))
     assert main("run", lab.matrix('attack = ["./toy_peek.py"]'), "--out", "out").status == 0
     changed = {name for name in before if lab.files()[name] != before[name]}
-    assert [name.split("/")[0] for name in changed] == ["victims"]
+    assert {name.split("/")[0] for name in changed} == {"victims"}  # the record of `blind` is not asked for
 
 
 def has_written(lab: Any, run: Any) -> bool:

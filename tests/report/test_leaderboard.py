@@ -21,8 +21,8 @@ CONTRACT = (
     "n_seeds, utility_metric, utility, utility_ci95, utility_drop, utility_drop_ci95, utility_attacked, advantage, "
     "advantage_ci95, advantage_drop, advantage_drop_ci95, null_advantage, mse, psnr, ssim, reid_top1, dcor, dtw, "
     "judge_accuracy, label_accuracy, auc, tpr_at_1fpr, epsilon, bytes_up, bytes_down, seconds_train, seconds_attack, "
-    "detected_at, worst, flags, status, version, privacy, epsilon_person, auc_class, nearest_aux, reid_strangers, "
-    "reid_chance"
+    "detected_at, worst, flags, status, version, settings, privacy, epsilon_person, auc_class, nearest_aux, "
+    "reid_strangers, reid_chance"
 )
 HERE = Path.cwd()
 

@@ -172,9 +172,18 @@ def test_ranked_defences_stand_by_their_worst_case_and_unproven_ones_last() -> N
     assert starts == ["none", "weak", "unproven", "strong"]
 
 
-def test_rows_that_no_column_tells_apart_are_said_to_be_merged() -> None:
-    assert "merged" not in text(row(), row("other"))
-    assert "merged: the strongest" in text(row(), row(advantage=0.7, worst=0.7))
+def test_victims_of_several_settings_stand_in_blocks_of_their_own() -> None:
+    longer = "epochs=100 batch_size=64 lr=0.0001 optimizer=sgd momentum=0.5 schedule=cosine targets=64 hints=5"
+    whole = text(row(), row(advantage=0.7, worst=0.7, settings="epochs=5"), row(settings=longer), row(cut=1))
+    titles = [line for line in whole.splitlines() if line.startswith("ecg / ecg_cnn")]
+    assert titles[0].endswith("vanilla, default settings")
+    assert titles[1].endswith("vanilla, epochs=5")
+    assert titles[3] == "ecg / ecg_cnn, cut 1, vanilla"  # of one setting alone
+    assert longer in " ".join(whole.split())
+    assert [" ".join(line.split()) for line in whole.splitlines() if line.startswith("none")] == [
+        "none .900 channel .500 .250", "none .900 channel .700 .250", *["none .900 channel .500 .250"] * 2,
+    ]  # fmt: skip
+    assert max(map(len, whole.splitlines())) <= WIDTH
 
 
 @pytest.mark.parametrize(

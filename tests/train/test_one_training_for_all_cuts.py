@@ -89,6 +89,6 @@ def test_a_kept_one_of_other_records_or_source_is_not_taken(
     tmp_path: Path, trained: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, [1], **NETWORKS["lenet"])
-    monkeypatch.setattr(making, "made_by", lambda case, data: {"data": "others"})
+    monkeypatch.setattr(making, "made_by", lambda *given: {"data": "others"})
     make(tmp_path, [2], **NETWORKS["lenet"])
     assert trained() == [1, 2]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from splitleak.options import say, tell
 from splitleak.plan import matrix
 from splitleak.records import Record
+from splitleak.report import csv_file
 from splitleak.store import Store
 
 if TYPE_CHECKING:
@@ -25,5 +26,5 @@ def print_table(make: Callable[[list[Record]], pd.DataFrame]) -> None:
         tell(warning)
     whole = make([cast(Record, record) for record in found if record is not None])
     if csv:
-        whole.to_csv(csv[0], index=False, float_format="%.6g")
+        csv_file.write_table(whole, Path(csv[0]))
     say(whole.to_string(index=False, float_format="%.4f"))

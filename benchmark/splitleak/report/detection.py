@@ -11,16 +11,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from splitleak.records import Record
-from splitleak.report import command
+from splitleak.report import command, labels
 from splitleak.report.means import average
-from splitleak.report.rows import RowKey, done_by_row
+from splitleak.report.rows import done_by_row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "dataset", "model", "defense", "attack", "runs", "detected", "rate", "batches", "advantage_then", "advantage",
-)  # fmt: skip
+NAMED = ("dataset", "model", "defense", "attack")  # columns of a row's address, and more where rows need them
+MEASURED = ("runs", "detected", "rate", "batches", "advantage_then", "advantage")
 
 
 def summary(records: Sequence[Record]) -> pd.DataFrame:
@@ -30,17 +29,19 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([_row(key, runs) for key, runs in done_by_row(records).items()], columns=list(COLUMNS))
+    groups = done_by_row(records)
+    rows = labels.printed(groups)
+    named = labels.needed(rows.values(), NAMED)
+    found = [{name: rows[key][name] for name in named} | _measured(runs) for key, runs in groups.items()]
+    return pd.DataFrame(found, columns=[*named, *MEASURED])
 
 
-def _row(key: RowKey, runs: Sequence[Record]) -> tuple[Any, ...]:
+def _measured(runs: Sequence[Record]) -> dict[str, Any]:
     detected = [r for r in runs if r.get("detected_at") is not None]
     batches = median([at for r in detected if (at := r["detected_at"]) is not None]) if detected else None
     then, whole = (average([max(0.0, r["metrics"]["advantage"]) for r in part]) for part in (detected, runs))
-    share = len(detected) / len(runs)
-    return (
-        key.dataset, key.model, key.defense, key.attack, len(runs), len(detected), share, batches, then, whole,
-    )  # fmt: skip
+    values = (len(runs), len(detected), len(detected) / len(runs), batches, then, whole)
+    return dict(zip(MEASURED, values, strict=True))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _of_the_victim(key: RowKey, done: Sequence[Record], evidence: Evidence) -> I
 
 def _is_idle(key: RowKey, done: Sequence[Record], evidence: Evidence) -> bool:
     """Weights and messages are bit for bit those of the undefended victim, for every seed that both rows have."""
-    if key == key.undefended():
+    if not key.defended:
         return False
     undefended = {r["cell"]["seed"]: r for r in evidence.done(key.undefended())}
     pairs = [(r, undefended[seed]) for r in done if (seed := r["cell"]["seed"]) in undefended]

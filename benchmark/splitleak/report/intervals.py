@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from splitleak.records import Record
-from splitleak.report import command
+from splitleak.report import command, labels
 from splitleak.report.means import interval
-from splitleak.report.rows import RowKey, done_by_row
+from splitleak.report.rows import done_by_row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMED = ("dataset", "model", "cut", "protocol", "clients", "defense", "goal", "attack")  # columns of a row's address
+NAMED = ("dataset", "model", "cut", "protocol", "clients", "defense", "goal", "attack")  # more where rows need them
 
 
 def measures(record: Record) -> dict[str, float]:
@@ -32,12 +32,14 @@ def table(records: Sequence[Record]) -> pd.DataFrame:
     """A row per cell but for its seed: the mean of each measure, and half the width of Student's 95 % interval."""
     import pandas as pd
 
-    return pd.DataFrame([_row(key, runs) for key, runs in done_by_row(records).items()])
+    groups = done_by_row(records)
+    rows = labels.printed(groups)
+    named = labels.needed(rows.values(), NAMED)
+    return pd.DataFrame([{name: rows[key][name] for name in named} | _measured(runs) for key, runs in groups.items()])
 
 
-def _row(key: RowKey, runs: Sequence[Record]) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(key, name) for name in NAMED}
-    row |= {"n_seeds": len(runs), "utility_metric": runs[0]["utility_metric"]}
+def _measured(runs: Sequence[Record]) -> dict[str, Any]:
+    row: dict[str, Any] = {"n_seeds": len(runs), "utility_metric": runs[0]["utility_metric"]}
     each = [measures(run) for run in runs]
     for name in each[0]:
         row[name], row[f"{name}_ci95"] = interval([found[name] for found in each if name in found])

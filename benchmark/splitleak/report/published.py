@@ -18,6 +18,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
+from splitleak.report import csv_file
 from splitleak.report.invertibility import invertibility
 from splitleak.score import channel
 from splitleak.score.targets import unique
@@ -104,7 +105,7 @@ def main() -> None:
     import pandas as pd
 
     runs, out = map(Path, sys.argv[1:3])
-    pd.DataFrame(table(runs)).to_csv(out, index=False, float_format="%.4f")
+    csv_file.write_table(pd.DataFrame(table(runs)), out, "%.4f")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
+from splitleak.printable import printable
 from splitleak.records import Record
-from splitleak.report import text
-from splitleak.report.summary import VICTIM, title
-from splitleak.store import write
+from splitleak.report import csv_file, text
+from splitleak.report.victims import Row, blocks, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,22 +16,22 @@ if TYPE_CHECKING:
 
 def long_table(board: pd.DataFrame) -> str:
     """All rows, however wide: one block for each kind of victim."""
-    blocks = []
-    for shared, rows in board.groupby(list(VICTIM), sort=False, dropna=False):
-        metric = (rows["utility_metric"].dropna().iloc[:1].to_list() or ["utility"])[0]
+    parts = []
+    for title, rows in blocks(rows_of(board)):
+        metric = next((row["utility_metric"] for row in rows if row["utility_metric"]), "utility")
         names = ["defense", "threat", "goal", "attack", metric, "advantage", "reid", "null", "worst", "flags"]
-        lines = [_line(row) for row in rows.to_dict("records")]
-        blocks.append(f"{title(*cast(tuple[Any, ...], shared))}\n{text.columns(names, lines)}")
-    return "\n\n".join(blocks)
+        parts.append(f"{title}\n{text.columns(names, [_line(row) for row in rows])}")
+    return "\n\n".join(parts)
 
 
-def _line(row: dict[Hashable, Any]) -> list[str]:
+def _line(row: Row) -> list[str]:
     named = [row["defense"], row["threat"], row["goal"], row["attack"]]
     if row["status"] != "done":
-        return [*named, row["status"], "", "", "", "", row["flags"]]
+        return [*named, row["status"], "", "", "", "", row["flags"] or ""]
     return [
         *named, text.number(row["utility"], row["utility_ci95"]), text.number(row["advantage"], row["advantage_ci95"]),
-        text.number(row["reid_top1"]), text.number(row["null_advantage"]), text.number(row["worst"]), row["flags"],
+        text.number(row["reid_top1"]), text.number(row["null_advantage"]), text.number(row["worst"]),
+        row["flags"] or "",
     ]  # fmt: skip
 
 
@@ -41,10 +40,11 @@ def write_csv(board: pd.DataFrame, path: Path) -> None:
     plain = board.copy()
     for name in ("cut", "n_seeds", "bytes_up", "bytes_down"):
         plain[name] = plain[name].astype("Int64")
-    write(path, plain.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+    csv_file.write_table(plain, path)
 
 
 def cell_name(record: Record) -> str:
     """A cell in one line."""
     cell, labels = record["cell"], record["labels"]
-    return f"attack '{labels['attack']}' on {labels['dataset']}, defense '{labels['defense']}', seed {cell['seed']}"
+    name = f"attack '{labels['attack']}' on {labels['dataset']}, defense '{labels['defense']}', seed {cell['seed']}"
+    return printable(name)

@@ -1,28 +1,27 @@
 """The leaderboard in 80 columns: for each defence and threat the strongest attack that works.
 
-Pure: takes the leaderboard's table, returns text. There is a block for each kind of victim, in it a part for each goal.
-The attack on a line is the strongest working one of all threats that hold no more than the line's threat, since such an
-attacker could run it too. "adv." is the table's column `worst`: the advantage or, of two classes, 2 AUC - 1 where that
-is more. An attack that fails on the undefended victim is never shown as the strongest.
+Pure: takes the leaderboard's table, returns text. There is a block for each kind of victim and its settings, in it a
+part for each goal. The attack on a line is the strongest working one of all threats that hold no more than the line's
+threat, since such an attacker could run it too. "adv." is the table's column `worst`: the advantage or, of two classes,
+2 AUC - 1 where that is more. An attack that fails on the undefended victim is never shown as the strongest.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from splitleak.report import text
 from splitleak.report.flags import MEANINGS
 from splitleak.report.layout import AttackLine, Block, DefenseLines
-from splitleak.report.rows import ROW
 from splitleak.report.strongest import Best, DefenseRows, defenses_of
+from splitleak.report.victims import Row, blocks, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 80
-VICTIM = ("dataset", "model", "cut", "protocol", "clients", "aux")  # printed once, above the rows that share it
 GOALS = {  # what the attacks aim at, and the measure beside the advantage
     "inputs": ("reconstruct the records", "re-id", "reid_top1"),
     "labels": ("infer the labels", "correct", "label_accuracy"),
@@ -34,21 +33,17 @@ RANKED = (
     "no working attack was run against come last."
 )
 LEGEND = "adv.: 0 is the best guess without the channel, 1 is everything."
-Row = dict[str, Any]
 
 
 def summary(board: pd.DataFrame, ranked: bool = False) -> str:
     """Blocks of at most 80 columns; `ranked` orders the defences of a block by their worst case."""
-    rows: list[Row] = [
-        {str(k): None if text.missing(v) else v for k, v in row.items()} for row in board.to_dict("records")
-    ]
+    rows = rows_of(board)
     common = _common_flags(rows)
     parts = [_preface(common, ranked)]
-    for victim in dict.fromkeys(tuple(row[name] for name in VICTIM) for row in rows):
-        those = [row for row in rows if tuple(row[name] for name in VICTIM) == victim]
+    for title, those in blocks(rows):
         goals = [goal for goal in GOALS if any(row["goal"] == goal for row in those)]
         lines = [line for goal in goals for line in _block(goal, those, common, ranked)]
-        parts.append("\n".join([text.wrap(title(*victim), WIDTH, indent=2), *lines]))
+        parts.append("\n".join([text.wrap(title, WIDTH, indent=2), *lines]))
     return "\n\n".join([*parts, *_remarks(rows, common)])
 
 
@@ -58,27 +53,19 @@ def _preface(common: Sequence[str], ranked: bool) -> str:
 
 
 def _remarks(rows: Sequence[Row], common: Sequence[str]) -> Iterator[str]:
-    """What the flags below defences mean, what was not measured, and whether rows were merged."""
+    """What the flags below defences mean, and what was not measured."""
     others = dict.fromkeys(flag for row in rows for flag in _shown_flags([row], common))
     lines = [_meaning(flag) for flag in others]
     counts = Counter(str(row["status"]) for row in rows if row["status"] != "done")
     if counts:
         parts = [f"{text.count(n, 'row')} {status}" for status, n in counts.items()]
         lines.append(f"Not (fully) measured: {', '.join(parts)}.")
-    if len({tuple(row[name] for name in ROW) for row in rows}) < len(rows):
-        lines.append("Rows that differ in [train] or [evaluate] alone are merged: the strongest is shown.")
     if lines:
         yield "\n".join(text.wrap(line, WIDTH, indent=2) for line in lines)
 
 
 def _meaning(flag: str) -> str:
     return text.shorten(f"  {flag}: {MEANINGS[flag]}" if flag in MEANINGS else f"  {flag}", WIDTH)
-
-
-def title(dataset: str, model: str, cut: float | None, protocol: str, clients: str, aux: str) -> str:
-    where = "" if cut is None else f", cut {int(cut)}"
-    more = ("" if str(clients) == "1" else f", clients {clients}") + ("" if aux == "same" else f", aux {aux}")
-    return f"{dataset} / {model}{where}, {protocol}{more}"
 
 
 def _block(goal: str, rows: Sequence[Row], common: Sequence[str], ranked: bool) -> list[str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitleak.contract import threats
+from splitleak.printable import printable
 from splitleak.records import Record
 from splitleak.report.flags import flags
+from splitleak.report.labels import printed
 from splitleak.report.means import average, interval
 from splitleak.report.rows import ROW, RowKey, by_row, is_control
 from splitleak.report.worst import Evidence
@@ -31,7 +33,8 @@ COLUMNS = (
     *ROW, "n_seeds", "utility_metric", "utility", "utility_ci95", "utility_drop", "utility_drop_ci95",
     "utility_attacked", "advantage", "advantage_ci95", "advantage_drop", "advantage_drop_ci95", "null_advantage",
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
-    "flags", "status", "version", "privacy", "epsilon_person", *BESIDE,  # what came later stands after `version`
+    "flags", "status", "version",  # what came later stands after this
+    "settings", "privacy", "epsilon_person", *BESIDE,
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -40,28 +43,30 @@ MEASURES: dict[str, Callable[[Record], float]] = {
 
 
 def leaderboard(records: Sequence[Record], base: Path | None = None) -> pd.DataFrame:
-    """A row per cell but for its seed, in the order of the columns.
+    """A row per cell but for its seed, in the order of the columns. Texts are on one line, as a terminal may show them.
 
     base: the folder from which files of plug-ins are named, to see whether they have changed.
     """
     import pandas as pd
 
-    groups = {key: sorted(rs, key=lambda r: r["cell"]["seed"]) for key, rs in by_row(records).items()}
-    evidence = Evidence(groups)
-    rows = sorted((_row(key, groups[key], evidence, base or Path.cwd()) for key in groups), key=_order)
+    groups = by_row(records)
+    evidence, address = Evidence(groups), printed(groups)
+    rows = [address[key] | _row(key, groups[key], evidence, base or Path.cwd()) for key in groups]
+    rows = [{name: printable(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
+    rows.sort(key=_order)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path) -> dict[str, Any]:
     done = evidence.done(key)
-    row = key.columns() | {"n_seeds": len(done), "status": _status(records)}
+    row: dict[str, Any] = {"n_seeds": len(done), "status": _status(records)}
     row |= {"version": records[0]["versions"]["splitleak"], "flags": " ".join(flags(key, records, evidence, base))}
     if not done:
         return row
     row["utility_metric"] = done[0]["utility_metric"]
     for name, value in MEASURES.items():
         row[name], row[f"{name}_ci95"] = interval([value(r) for r in done])
-    if key.defense != "none":
+    if key.defended:
         row |= _drops(done, evidence.done(key.undefended()))
     row |= {name: average([r["metrics"].get(name) for r in done]) for name in (*METRICS, *BESIDE)}  # type: ignore[misc]
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
@@ -97,7 +102,7 @@ def _status(records: Sequence[Record]) -> str:
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     """By victim, the undefended one first; then by threat and goal, the control first."""
     return (
-        row["dataset"], row["model"], row["cut"] or 0, row["protocol"], row["clients"], row["aux"],
+        row["dataset"], row["model"], row["cut"] or 0, row["protocol"], row["clients"], row["aux"], row["settings"],
         row["defense"] != "none", row["defense"], list(threats.THREATS).index(row["threat"]), row["goal"],
         not is_control(row["attack"]), row["attack"],
     )  # fmt: skip
