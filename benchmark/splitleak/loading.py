@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from splitleak.contract.errors import BadInput, printable, text_of
-from splitleak.printable import shown
+from splitleak.contract.errors import BadInput, text_of
+from splitleak.printable import in_a_line, shown
 from splitleak.process_settings import unchanged
 
 
@@ -96,7 +96,7 @@ def files_of(path: Path) -> list[Path]:
 
 def one_line(error: BaseException) -> str:
     """An exception as `Type: text`, without line breaks."""
-    return printable(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
+    return in_a_line(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
 
 
 def _module_of(path: Path) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from splitleak.printable import printable
+from splitleak.printable import in_a_line, printable
 
 LONGEST = 2_000  # characters of a line on standard error
 
@@ -36,8 +36,7 @@ Only = Annotated[
 
 def note(line: str) -> str:
     """A line for the user on standard error: one line whatever it is made of, without control characters, and cut."""
-    plain = printable(line[: LONGEST + 1])
-    return f"splitleak: {plain}" if len(plain) <= LONGEST else f"splitleak: {plain[:LONGEST]}…"
+    return f"splitleak: {in_a_line(line, LONGEST)}"
 
 
 def tell(line: str) -> None:

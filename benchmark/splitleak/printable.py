@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LONGEST = 100  # characters of a quoted value
+LONGEST_LINE = 300  # of an exception, or of any text that a plug-in or a peer has sent
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -10,6 +11,12 @@ def printable(text: str, *, lines: bool = False) -> str:
     if lines:
         return "\n".join(map(printable, text.split("\n")))
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def in_a_line(text: str, most: int = LONGEST_LINE) -> str:
+    """The text as one line of at most `most` characters; a longer one ends in "…"."""
+    line = printable(text[: most + 1])  # however long it is, no more is looked at
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def shown(value: object, most: int = LONGEST) -> str:

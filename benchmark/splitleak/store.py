@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from splitleak import record_form
-from splitleak.contract.errors import BadInput, printable
+from splitleak.contract.errors import BadInput
+from splitleak.printable import in_a_line
 from splitleak.regular_file import require_regular
 from splitleak.sealed import Unsealed, pack_json, pack_tensors, unpack_json, unpack_tensors
 
@@ -142,7 +143,7 @@ class Store:
 
     def set_aside(self, path: Path, error: Exception) -> None:
         """Rename a damaged file, and say so."""
-        why = printable(" ".join(str(getattr(error, "strerror", None) or error).split()), 300)
+        why = in_a_line(" ".join(str(getattr(error, "strerror", None) or error).split()))
         self._leave_out(path, f"is damaged ({why})")
 
     def _leave_out(self, path: Path, what: str) -> None:

@@ -6,7 +6,8 @@ import difflib
 import traceback
 from collections.abc import Iterable
 
-LONGEST = 300  # characters of an exception in one line
+from splitleak.printable import in_a_line
+
 LONGEST_TRACE = 20_000  # of a traceback; its end is kept
 
 
@@ -54,7 +55,7 @@ class Raised(Exception):
         except BaseException as another:
             trace = f"no traceback: {type(another).__name__}"
         first = text_of(error).strip().splitlines() or [""]
-        return cls(f"{type(error).__name__}: {printable(first[0])}", trace[-LONGEST_TRACE:])
+        return cls(f"{type(error).__name__}: {in_a_line(first[0])}", trace[-LONGEST_TRACE:])
 
 
 def text_of(error: BaseException) -> str:
@@ -63,13 +64,6 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except BaseException as another:
         return f"(its text cannot be had: {type(another).__name__})"
-
-
-def printable(text: str, longest: int = LONGEST) -> str:
-    """One line that a terminal shows as it is: control characters escaped, a long text cut."""
-    cut = text[: longest + 1]
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
-    return shown if len(shown) <= longest else shown[: longest - 4] + " ..."
 
 
 def did_you_mean(word: str, legal: Iterable[str]) -> str:

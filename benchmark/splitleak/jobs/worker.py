@@ -16,12 +16,13 @@ import torch
 
 from splitleak import apart
 from splitleak.contract import Data, Diverged
-from splitleak.contract.errors import Raised, printable
+from splitleak.contract.errors import Raised
 from splitleak.contract.plugin import Spec
 from splitleak.jobs import making, preload, scoring
 from splitleak.jobs.versions import versions
 from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
+from splitleak.printable import in_a_line
 from splitleak.process_settings import STANDARD, unchanged
 from splitleak.store import SCHEMA, Store, digest
 from splitleak.train import provenance
@@ -106,7 +107,7 @@ class Worker:
             record["made_by"] = self.made_by(case)
             record |= self._apart(lambda: scoring.score(case, data, other, self.store, self.tell))
         except Diverged as error:
-            record |= {"status": "diverged", "why": printable(str(error))}
+            record |= {"status": "diverged", "why": in_a_line(str(error))}
         except (apart.Died, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -160,7 +161,7 @@ class Worker:
                     say(f"warning {warning}")
 
         hears: dict[str, Callable[[str], None]] = {
-            "position": lambda said: tell(printable(said, 80)),
+            "position": lambda said: tell(in_a_line(said, 80)),
             "modules": lambda said: preload.load(said.split()),
             "warning": self.store.warnings.append,
         }
