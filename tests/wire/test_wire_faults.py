@@ -100,7 +100,7 @@ def test_a_client_number_that_is_in_use_or_too_high_is_refused(wire: Wire) -> No
     assert error_of(wire.join(0, out="again")) == "splitleak: client 0: a client with this number is already connected"
     assert "there are 2 clients, numbered 0 to 1" in error_of(wire.join(5))
     assert "seal" in error_of(
-        wire.start(["join", "m.toml", "--client", "1", "--server", wire.address, *wire.certificates["client"]], None)
+        wire.start(["join", "m.toml", "--client", "1", "--server", wire.address, *wire.certificate(1)], None)
     )
     assert [fork.end() for fork in (wire.join(1), first, server)] == [0, 0, 0]
 
@@ -123,7 +123,7 @@ def test_clients_with_different_seals_end_with_an_error(wire: Wire) -> None:
 
 def test_a_certificate_of_another_authority_is_refused_in_one_line(wire: Wire) -> None:
     server, other = wire.serve("--wait", "60"), Authority(wire.folder / "other")
-    theirs, ours = other.sign("client"), wire.certificates["client"]
+    theirs, ours = other.sign("client0"), wire.certificate(0)
     assert "refuses certificate" in error_of(wire.join(0, *theirs[:4], "--ca", ours[5]))
     assert "is not trusted" in error_of(wire.join(0, *ours[:4], "--ca", theirs[5]))
     assert "key values mismatch" in error_of(wire.join(0, "--key", theirs[3]))
