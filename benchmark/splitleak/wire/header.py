@@ -35,20 +35,27 @@ _headers: dict[bytes, Header] = {}  # thousands of messages share a header
 def read_header(raw: bytes) -> Header:
     """The header at the start of these bytes; InvalidMessage if there is none."""
     length = int.from_bytes(raw[:8], "little")
-    if len(raw) < 8 or length > LONGEST - 8 or len(raw) < 8 + length:
-        raise InvalidMessage(f"sent {len(raw)} bytes that are not a message (its header: at most {LONGEST} bytes)")
+    if len(raw) < 8 or len(raw) < 8 + length or length > LONGEST - 8:
+        raise _no_message(raw, f"a header of {length} bytes" if len(raw) >= 8 else "no header")
     text = raw[8 : 8 + length]
     found = _headers.get(text)
     if found is None:
         try:
             found = _parsed(text)
-        except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
-            raise InvalidMessage(f"sent {len(raw)} bytes that are not a message ({type(error).__name__})") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise _no_message(raw, "a malformed header") from None
+        except RecursionError:
+            raise _no_message(raw, "a header with too many levels") from None
         if length <= LONGEST_CACHED:
             if len(_headers) >= CACHED:
                 _headers.clear()
             _headers[text] = found
     return found
+
+
+def _no_message(raw: bytes, problem: str) -> InvalidMessage:
+    legal = f"a safetensors header with kind and facts, of at most {LONGEST} bytes"
+    return InvalidMessage(f"sent {len(raw)} bytes that are not a message ({problem}); legal: {legal}")
 
 
 def _parsed(text: bytes) -> Header:
