@@ -120,10 +120,10 @@ HELLOS: dict[str, Attack] = {
     "a header of 2**62 bytes": Attack(bytes_of((2**62).to_bytes(8, "little") + b"{}"), NO_MESSAGE),
     "a header of 200 kB": Attack(bytes_of(raw("hello", "x" * 200_000)), NO_MESSAGE),
     "a piece of 2 MB": Attack(bytes_of(bytes(2 * 10**6)), "bytes in one piece; legal: at most 1048576"),
-    "a piece of 10 MB": Attack(bytes_of(raw("x" * 10**7, "{}")), "sends pieces of more than 1048576 bytes"),
+    "a piece of 10 MB": Attack(bytes_of(raw("x" * 10**7, "{}")), "a hello within 15 s, in pieces of at most 1048576"),
     "a hello with a tensor of 1 GB": Attack(
         lambda facts: [raw("hello", json.dumps(facts), {"a": tensor(shape=[2**28], offsets=[0, 2**30])})],
-        "has 10737", 
+        "has 10737",
     ),
     "a body before the seat": Attack(stated(tensor(shape=[2**18], offsets=[0, 2**20])), "expected 'hello'"),
     "a hello with a small tensor": Attack(
@@ -177,6 +177,8 @@ SEATED: dict[str, Attack] = {
     }.items()
 }  # fmt: skip
 
+ALL = HELLOS | SEATED
+
 
 class Peer:
     """One stream to the server, with any certificate and any bytes."""
@@ -221,23 +223,20 @@ class Peer:
 
 def throw(address: str, options: list[str], facts: dict[str, Any], attack: Attack) -> None:
     """One attack, until the server ends the stream."""
-    for _ in range(50):  # the server may not have seen yet that the last peer has gone
-        peer = Peer(address, options)
-        if not attack.seated or peer.seat(facts):
-            break
-        peer.close()
-        time.sleep(0.1)
+    peer = seated(address, options, facts) if attack.seated else Peer(address, options)
     threading.Timer(10, peer.stream.cancel).start()
     peer.send(*attack.pieces(facts))
-    for _ in peer.messages():
-        pass
+    for one in peer.messages():
+        sys.stdout.write(f"{one[:300]!r}\n")
     peer.close()
 
 
-def flood(address: str, options: list[str], streams: int, seconds: float) -> None:
-    """Many connections that say nothing."""
-    peers = [Peer(address, options) for _ in range(streams)]
-    time.sleep(seconds)
-    for peer in peers:
+def seated(address: str, options: list[str], facts: dict[str, Any]) -> Peer:
+    """A peer whose training has started; the server may not have seen yet that the last peer has gone."""
+    for _ in range(100):
+        peer = Peer(address, options)
+        if peer.seat(facts):
+            return peer
         peer.close()
-    sys.stdout.flush()
+        time.sleep(0.1)
+    raise TimeoutError("no seat")

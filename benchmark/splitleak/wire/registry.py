@@ -19,6 +19,7 @@ from splitleak.wire.end import EndSettings
 from splitleak.wire.facts import cut
 from splitleak.wire.kinds import WHY
 from splitleak.wire.memory import Memory
+from splitleak.wire.message import PIECE
 
 HELLO_SECONDS = 15  # within which a client must send its hello
 STREAMS = 3  # of one certificate at the same time: one that trains, one that the server has not yet seen end, a new one
@@ -87,7 +88,7 @@ class ClientRegistry:
             raise ConnectionLost(connection.peer, "is gone")
         connection.attach(requests, context.cancel)
         connection.anytime = ()
-        hello = Hello.of_message(connection.receive("hello", wait=HELLO_SECONDS))
+        hello = self._hello(connection)
         connection.anytime = ("error",)
         if hello.client != number:
             raise BadInput(f"says that it is client {hello.client}; its certificate is of client {number}")
@@ -95,6 +96,14 @@ class ClientRegistry:
         if why is not None:
             raise BadInput(why)
         self._register(connection, hello)
+
+    def _hello(self, connection: Connection) -> Hello:
+        """What a client says first; BadInput if the stream ends before: gRPC itself ends it at a piece far too large."""
+        try:
+            return Hello.of_message(connection.receive("hello", wait=HELLO_SECONDS))
+        except ConnectionLost as lost:
+            legal = f"legal: a hello within {HELLO_SECONDS} s, in pieces of at most {PIECE} bytes"
+            raise BadInput(f"{lost.why} before its hello; {legal}") from None
 
     def _register(self, connection: Connection, hello: Hello) -> None:
         with self.changed:
