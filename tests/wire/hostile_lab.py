@@ -15,10 +15,10 @@ MATRIX = """[matrix]
 dataset = ["./toy_signals.py"]
 model = ["ecg_cnn"]
 clients = [{clients}]
-{axes}
 [train]
 epochs = 2
 lr = 0.01
+batch_size = {batch_size}
 """
 
 
@@ -43,7 +43,7 @@ class Lab(Wire):
         return self.hostile(lambda: throw(self.address, options, facts, ALL[name]))
 
 
-def lab_in(folder: Path, clients: str = "1", axes: str = "") -> Lab:
+def lab_in(folder: Path, clients: str = "1", batch_size: int = 32) -> Lab:
     shutil.copy(TOYS / "toy_signals.py", folder)
-    (folder / "m.toml").write_text(MATRIX.format(clients=clients, axes=axes))
+    (folder / "m.toml").write_text(MATRIX.format(clients=clients, batch_size=batch_size))
     return Lab(folder)

@@ -110,7 +110,7 @@ def test_clients_with_different_seals_end_with_an_error(wire: Wire) -> None:
     (wire.folder / "other").write_bytes(bytes(32))
     (wire.folder / "short").write_bytes(bytes(31))
     assert "has 31 bytes, a key has 32" in error_of(wire.join(1, "--seal", "short"))
-    forks = [wire.serve(), wire.join(0), wire.join(1, "--seal", "other")]
+    forks = [wire.serve("--wait", "3"), wire.join(0), wire.join(1, "--seal", "other")]
     for fork in forks:
         assert (
             "client 1: the weights of another client cannot be decrypted; give all clients the same --seal file"
@@ -210,14 +210,17 @@ INVALID = {
 
 @pytest.mark.parametrize(("before", "wanted"), INVALID.values(), ids=INVALID.keys())
 def test_an_invalid_message_is_rejected_and_its_sender_named(wire: Wire, before: Any, wanted: str) -> None:
-    server, client = wire.serve(), wire.join(before=before)
-    for fork in (server, client):
-        said = error_of(fork)
-        assert said.startswith("splitleak: client 0: ")
-        assert wanted in said
-    for who, out in (("server", "s"), ("client0", "c")):
+    server, client = wire.serve("--wait", "3"), wire.join(before=before)
+    said = error_of(client)
+    assert said.startswith("splitleak: client 0: ")
+    assert wanted in said
+    why = said.removeprefix("splitleak: ")
+    ended = f"client 0 did not connect within 3 s; before that, {why}"  # the server lives and waits for it to come back
+    assert error_of(server) == f"splitleak: {ended}"
+    assert f"splitleak: client 0 is excluded ({why}); waiting up to 3 s for it" in server.lines
+    for who, out, wanted in (("server", "s", ended), ("client0", "c", why)):
         record = wire.record(who, out)
-        assert (record["status"], record["why"]) == ("failed", said.removeprefix("splitleak: "))
+        assert (record["status"], record["why"]) == ("failed", wanted)
     assert not list(wire.folder.rglob("*.tmp"))
 
 

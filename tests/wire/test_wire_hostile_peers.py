@@ -125,12 +125,16 @@ def test_a_client_that_reads_nothing_is_given_up_and_its_memory_returned(tmp_pat
     lab.stop()
 
 
-def test_a_network_that_needs_more_memory_is_refused_with_the_name_of_the_option(lab: Lab) -> None:
+def test_a_network_that_needs_more_memory_is_refused_with_the_name_of_the_option(
+    tmp_path: Path,
+) -> None:
+    lab = lab_in(tmp_path, batch_size=4096)
     server = lab.serve("--wait", "60", "--memory", "1")
     said = error_of(lab.join(0))
     assert said.startswith("splitleak: client 0: a network for records (1, 16) takes ")
     assert said.endswith(" MB, and the server may use 1 MB for its clients (serve --memory MB)")
     assert f"refused: {said.removeprefix('splitleak: ')}" in server.text
+    lab.stop()
 
 
 def test_under_all_attacks_at_once_memory_stays_small_and_the_bits_stay_the_same(lab: Lab) -> None:

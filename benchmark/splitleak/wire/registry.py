@@ -71,12 +71,12 @@ class ClientRegistry:
         number = number_of(name)
         if number is None:
             raise BadInput(f"its certificate has the common name {shown(name)}; legal: client0 to client{self.n - 1}")
-        if number >= self.n:
-            raise BadInput(f"client {number}: there are {self.n} clients, numbered 0 to {self.n - 1}")
         return number
 
     def _admit(self, number: int, connection: Connection, requests: Iterator[bytes], context: Any) -> None:
         """Register a connection after its hello. Until then a small message is all that it may send."""
+        if number >= self.n:
+            raise BadInput(f"there are {self.n} clients, numbered 0 to {self.n - 1}")
         with self.changed:
             if number in self.clients:
                 raise NumberInUse("a client with this number is already connected")
