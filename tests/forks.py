@@ -110,7 +110,7 @@ class Wire:
         gc.collect()  # a fork that collects earlier tests' garbage loses an interrupt that comes in a finaliser
         self.folder, self.port, self.started = folder, free_port(), list[Fork]()
         self.authority = Authority(folder / "certificates")
-        self.certificates = {name: self.authority.sign(name) for name in ("server", "client")}
+        self.certificates = {name: self.authority.sign(name) for name in ("server", "client0", "client1")}
         (folder / "seal").write_bytes(os.urandom(32))
 
     @property
@@ -136,7 +136,14 @@ class Wire:
         self, number: int = 0, *more: str, before: Before | None = None, out: str = "c", matrix: str = "m.toml"
     ) -> Fork:
         args = ["join", matrix, "--client", str(number), "--server", self.address, "--out", out]
-        return self.start([*args, *self.certificates["client"], "--seal", "seal", "--wait", "20", *more], before)
+        return self.start([*args, *self.certificate(number), "--seal", "seal", "--wait", "20", *more], before)
+
+    def certificate(self, number: int) -> list[str]:
+        """Of one client, as options of `join`."""
+        name = f"client{number}"
+        if name not in self.certificates:
+            self.certificates[name] = self.authority.sign(name)
+        return self.certificates[name]
 
     def start(self, args: list[str], before: Before | None) -> Fork:
         self.started.append(Fork(self.folder, args, before))

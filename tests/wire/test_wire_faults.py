@@ -100,7 +100,7 @@ def test_a_client_number_that_is_in_use_or_too_high_is_refused(wire: Wire) -> No
     assert error_of(wire.join(0, out="again")) == "splitleak: client 0: a client with this number is already connected"
     assert "there are 2 clients, numbered 0 to 1" in error_of(wire.join(5))
     assert "seal" in error_of(
-        wire.start(["join", "m.toml", "--client", "1", "--server", wire.address, *wire.certificates["client"]], None)
+        wire.start(["join", "m.toml", "--client", "1", "--server", wire.address, *wire.certificate(1)], None)
     )
     assert [fork.end() for fork in (wire.join(1), first, server)] == [0, 0, 0]
 
@@ -110,7 +110,7 @@ def test_clients_with_different_seals_end_with_an_error(wire: Wire) -> None:
     (wire.folder / "other").write_bytes(bytes(32))
     (wire.folder / "short").write_bytes(bytes(31))
     assert "has 31 bytes, a key has 32" in error_of(wire.join(1, "--seal", "short"))
-    forks = [wire.serve(), wire.join(0), wire.join(1, "--seal", "other")]
+    forks = [wire.serve("--wait", "3"), wire.join(0), wire.join(1, "--seal", "other")]
     for fork in forks:
         assert (
             "client 1: the weights of another client cannot be decrypted; give all clients the same --seal file"
@@ -123,7 +123,7 @@ def test_clients_with_different_seals_end_with_an_error(wire: Wire) -> None:
 
 def test_a_certificate_of_another_authority_is_refused_in_one_line(wire: Wire) -> None:
     server, other = wire.serve("--wait", "60"), Authority(wire.folder / "other")
-    theirs, ours = other.sign("client"), wire.certificates["client"]
+    theirs, ours = other.sign("client0"), wire.certificate(0)
     assert "refuses certificate" in error_of(wire.join(0, *theirs[:4], "--ca", ours[5]))
     assert "is not trusted" in error_of(wire.join(0, *ours[:4], "--ca", theirs[5]))
     assert "key values mismatch" in error_of(wire.join(0, "--key", theirs[3]))
@@ -210,14 +210,17 @@ INVALID = {
 
 @pytest.mark.parametrize(("before", "wanted"), INVALID.values(), ids=INVALID.keys())
 def test_an_invalid_message_is_rejected_and_its_sender_named(wire: Wire, before: Any, wanted: str) -> None:
-    server, client = wire.serve(), wire.join(before=before)
-    for fork in (server, client):
-        said = error_of(fork)
-        assert said.startswith("splitleak: client 0: ")
-        assert wanted in said
-    for who, out in (("server", "s"), ("client0", "c")):
+    server, client = wire.serve("--wait", "3"), wire.join(before=before)
+    said = error_of(client)
+    assert said.startswith("splitleak: client 0: ")
+    assert wanted in said
+    why = said.removeprefix("splitleak: ")
+    ended = f"client 0 did not connect within 3 s; before that, {why}"  # the server lives and waits for it to come back
+    assert error_of(server) == f"splitleak: {ended}"
+    assert f"splitleak: client 0 is excluded ({why}); waiting up to 3 s for it" in server.lines
+    for who, out, wanted in (("server", "s", ended), ("client0", "c", why)):
         record = wire.record(who, out)
-        assert (record["status"], record["why"]) == ("failed", said.removeprefix("splitleak: "))
+        assert (record["status"], record["why"]) == ("failed", wanted)
     assert not list(wire.folder.rglob("*.tmp"))
 
 
@@ -312,8 +315,8 @@ def test_without_the_extra_the_commands_name_the_package_to_install(
 def test_the_commands_of_docs_wire_work_as_printed(lab: Any) -> None:
     page = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
     makes = [line for line in page.splitlines() if line.startswith("openssl ")]
-    assert len(makes) == 3
-    for line in [*makes, *(line.replace("server", "client") for line in makes[1:])]:
+    assert len(makes) == 5
+    for line in makes:
         subprocess.run(["bash", "-c", line], cwd=lab.folder, check=True, capture_output=True)
     (serve,) = (line for line in page.splitlines() if line.startswith(".venv/bin/splitleak serve MATRIX --listen"))
     (join,) = (line for line in page.splitlines() if line.startswith(".venv/bin/splitleak join MATRIX --client"))

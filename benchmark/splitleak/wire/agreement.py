@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, cast
-
-from pydantic import ConfigDict, Field
+from typing import Any, Literal
 
 from splitleak import __version__
 from splitleak.contract import Task
-from splitleak.contract.errors import BadInput
 from splitleak.contract.nouns import Form
 from splitleak.contract.task import Objective
-from splitleak.plan import plugins
 from splitleak.plan.case import Case
+from splitleak.printable import LONGEST, shown
 from splitleak.train import fit, provenance
+from splitleak.wire.invalid_message import InvalidMessage
+from splitleak.wire.message import Message
 
-Positive = Annotated[int, Field(ge=1)]
 AXES = ("model", "cut", "protocol", "dataset", "defense", "clients", "train", "seed")  # in the order of reporting
 
 
@@ -24,17 +22,16 @@ AXES = ("model", "cut", "protocol", "dataset", "defense", "clients", "train", "s
 class Hello:
     """A client's first message. It has the form and the number of the records, and nothing about a single record."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     version: str
-    client: Annotated[int, Field(ge=0)]
+    client: int
     victim: dict[str, Any]
     sources: dict[str, str]
-    in_shape: Annotated[list[Positive], Field(min_length=1)]
-    in_range: Annotated[list[float], Field(min_length=2, max_length=2)]
+    in_shape: list[int]
+    in_range: list[float]
     kind: Literal["classes", "mask", "value"]
-    size: Positive
+    size: int
     objective: Objective
-    records: Annotated[int, Field(ge=2)]
+    records: int
     epochs: dict[str, str]  # epochs after which this client can resume -> the run that saved them
 
     @classmethod
@@ -47,16 +44,18 @@ class Hello:
         )  # fmt: skip
 
     @classmethod
-    def read(cls, facts: dict[str, Any]) -> Hello:
-        """The message at the server; BadInput if its version or a value is wrong."""
-        if facts.get("version") != __version__:
-            raise BadInput(f"splitleak {facts.get('version')}, the server has {__version__}; install the same version")
-        return cast(Hello, plugins.checked(cls, facts, "hello"))
+    def of_message(cls, message: Message) -> Hello:
+        """The message at the server; `kinds.py` says which values are legal."""
+        hello = cls(**message.facts)
+        low, high = hello.in_range
+        if not low < high:
+            raise InvalidMessage(f"message 'hello': in_range is {[low, high]}; legal: the lower end first")
+        return hello
 
     @property
     def form(self) -> Form:
         low, high = self.in_range
-        return Form(tuple(self.in_shape), (low, high), Task(self.kind, self.size, self.objective))
+        return Form(tuple(self.in_shape), (float(low), float(high)), Task(self.kind, self.size, self.objective))
 
 
 def objection(hello: Hello, case: Case, left_behind: dict[str, int]) -> str | None:
@@ -104,4 +103,4 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _quoted(value: Any) -> str:
-    return "none" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
+    return "none" if value is None else shown(value, LONGEST)

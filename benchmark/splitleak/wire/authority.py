@@ -9,13 +9,18 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from splitleak.wire.certificate_number import number_of
 
 DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """It writes `ca.pem` into a folder, and `<name>.pem` with `<name>.key` for each certificate."""
+    """It writes `ca.pem` into a folder, and `<name>.pem` with `<name>.key` for each certificate.
+
+    A certificate's common name is its name: `client0` for client 0.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,10 +30,11 @@ class Authority:
         self.ca.write_bytes(self.cert.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, name: str, host: str = "127.0.0.1") -> list[str]:
-        """A new certificate for this host, as options of `serve` and `join`."""
+        """A new certificate, as options of `serve` and `join`; only one that is no client's can speak for a host."""
         key = ec.generate_private_key(ec.SECP256R1())
         hosts = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(host))])
-        cert = self._certificate(name, key, hosts)
+        client = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        cert = self._certificate(name, key, hosts if number_of(name) is None else client)
         cert_path, key_path = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         cert_path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
         private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -47,9 +47,9 @@ class Client(End):
         hello = Hello.of(self.case, self.number, self.data.form, len(self.data.private), self.store.saved_epochs())
         connection.send("hello", **vars(hello))
         facts = connection.receive("start").facts
+        start, run = self._checked_start(facts, hello, connection)
         self.started = True
-        start, run = int(facts["epoch"]), str(facts["run"])
-        records = {int(k): int(n) for k, n in facts["records"].items()}
+        records = {int(k): n for k, n in facts["records"].items()}
         part = ClientPart(self.case, self.data, self.number, connection)
         exchange = exchange_of(self.case, part, self.seal, run, records)
         self.settings.say(f"training from epoch {start} of {self.cell.train.epochs}")
@@ -62,6 +62,17 @@ class Client(End):
             self._report(connection, error)
         finally:
             self._count_bytes(connection)
+
+    def _checked_start(self, facts: dict[str, Any], hello: Hello, connection: Connection) -> tuple[int, str]:
+        """The epoch and the run; InvalidMessage if this client cannot have agreed to them."""
+        start, run, own = facts["epoch"], facts["run"], facts["records"].get(str(self.number))
+        if start and hello.epochs.get(str(start)) != run:
+            saved = ", ".join(hello.epochs) or "none"
+            raise InvalidMessage(f"starts from epoch {start}; legal: 0, or a saved one ({saved})", connection.peer)
+        if own != hello.records or any(int(k) >= self.cell.clients.n for k in facts["records"]):
+            problem = f"says that client {self.number} has {own} records"
+            raise InvalidMessage(f"{problem}; it has {hello.records}", connection.peer)
+        return start, run
 
     def _report(self, connection: Connection, error: InvalidMessage | Diverged) -> None:
         """Send the server what went wrong, and raise the error again with the name of who caused it."""

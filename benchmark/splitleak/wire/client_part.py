@@ -16,8 +16,10 @@ from splitleak.train.party import Party, relabelled
 from splitleak.train.step import make_optimizer
 from splitleak.train.victim import fresh
 from splitleak.wire.connection import Connection
+from splitleak.wire.facts import cut
 from splitleak.wire.invalid_message import InvalidMessage, naming_sender
 from splitleak.wire.message_tensors import read_tensor
+from splitleak.wire.network_memory import sizes_of
 
 
 class RemoteTop(nn.Module):
@@ -41,6 +43,7 @@ class ClientPart:
     def __init__(self, case: Case, data: Data, number: int, connection: Connection) -> None:
         self.victim = fresh(case, data)
         self.split, self.live, self.task, self.connection = self.victim.split, self.victim.live, data.task, connection
+        connection.limits = sizes_of(self.split, case.cell.train.batch_size, case.cell.clients.n).of_server()
         self.split.top = RemoteTop(connection, self.split.out_shape)
         private = relabelled(data.private, self.live)
         self.party = Party(number, self.split, private, case.cell.train, case.seeds.order)
@@ -77,8 +80,16 @@ class ClientPart:
     @torch.no_grad()
     def replace_weights(self, tensors: dict[str, Tensor]) -> None:
         """Copy weights and buffers into bottom and head, in place, so that the optimiser still moves them."""
+        self.check_weights(tensors)
+        own = self.weights()
+        for name, t in own.items():
+            t.copy_(tensors[name])
+
+    def check_weights(self, tensors: dict[str, Tensor]) -> None:
+        """InvalidMessage if these are not weights of this network; an average of weights is more precise than they."""
         own = self.weights()
         if own.keys() != tensors.keys() or any(own[name].shape != t.shape for name, t in tensors.items()):
             raise InvalidMessage("the weights of another client belong to another network")
-        for name, t in own.items():
-            t.copy_(tensors[name])
+        for name, t in tensors.items():
+            if t.is_complex() or not bool(t.isfinite().all()):
+                raise InvalidMessage(f"the weights of another client contain no finite numbers ('{cut(name, 100)}')")

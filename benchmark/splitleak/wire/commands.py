@@ -13,6 +13,7 @@ from splitleak.options import MatrixName, Only, say, tell
 
 HostPort = typer.Option(metavar="HOST:PORT", help="Address to listen on; port 0: any free port.")
 Lost = typer.Option(metavar="wait|leave", help="When a client is lost: wait for it, or train on without it.")
+ServeMemory = typer.Option(metavar="MB", min=1, help="Megabytes that the server may use for its clients.")
 SealFile = typer.Option(help="File of 32 random bytes that only the clients have; needed if there are several.")
 OwnRecords = typer.Option("--own-records", help="All private records on this machine belong to this client.")
 
@@ -41,6 +42,7 @@ class EndOptions:
 class ServeOptions(EndOptions):
     listen: Annotated[str, HostPort] = "127.0.0.1:50051"
     lost: Annotated[str, Lost] = "wait"
+    memory: Annotated[int, ServeMemory] = 200
 
 
 @dataclass
@@ -62,6 +64,7 @@ def serve(given: ServeOptions) -> None:
     from splitleak.contract import BadInput
     from splitleak.wire.certificates import Certificates
     from splitleak.wire.end import EndSettings
+    from splitleak.wire.memory import MB
     from splitleak.wire.serve import serve as serving
     from splitleak.wire.single_victim import single_victim
 
@@ -70,7 +73,8 @@ def serve(given: ServeOptions) -> None:
     settings = EndSettings(Certificates(given.cert, given.key, given.ca), given.folder, given.wait, tell)
     case = single_victim(given.matrix, given.only or ())
     wire.use_one_thread()
-    say(f"record: {serving(case, given.listen, settings, leave_lost=given.lost == 'leave')}")
+    leave, memory = given.lost == "leave", given.memory * MB
+    say(f"record: {serving(case, given.listen, settings, leave_lost=leave, memory=memory)}")
 
 
 def join(given: JoinOptions) -> None:
@@ -81,6 +85,7 @@ def join(given: JoinOptions) -> None:
     """
     wire.require_packages()
     from splitleak.wire.address import parse_address
+    from splitleak.wire.certificate_number import check_own
     from splitleak.wire.certificates import Certificates
     from splitleak.wire.client import Client
     from splitleak.wire.client_data import client_data
@@ -90,6 +95,7 @@ def join(given: JoinOptions) -> None:
     from splitleak.wire.single_victim import single_victim
 
     settings = EndSettings(Certificates(given.cert, given.key, given.ca), given.folder, given.wait, tell)
+    check_own(given.cert, given.client)
     (host, port), sealer = parse_address(given.server, "--server"), Seal(given.seal) if given.seal else None
     case = single_victim(given.matrix, given.only or ())
     wire.use_one_thread()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -12,10 +13,15 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract.errors import BadInput
+from splitleak.wire.facts import cut
+from splitleak.wire.header import read_header
 from splitleak.wire.invalid_message import InvalidMessage, naming_sender
-from splitleak.wire.message import FRAME, Message, pack, unpack
+from splitleak.wire.kinds import ANYTIME, WHY, Sender, check_kind
+from splitleak.wire.memory import Memory
+from splitleak.wire.message import PIECE, Message, counted, pack, pieces, unpack
 
 HEARTBEAT = 0.5  # seconds of silence after which a server sends a heartbeat
+SLOWEST = 2**16  # bytes a second of a large message; a slower one is given up
 UNCOUNTED = ("heartbeat", "evaluated", "done")  # their number depends on the clock, or they come after the record
 
 
@@ -36,14 +42,22 @@ class PeerError(BadInput):
 
 
 class Connection:
-    """Messages to and from the other end, `peer`. Sent messages wait in a queue until gRPC fetches them."""
+    """Messages to and from the other end, `peer`. Sent messages wait in a queue until gRPC fetches them.
 
-    def __init__(self, peer: str, wait: float) -> None:
-        self.peer, self.wait = peer, wait  # wait: seconds that a message may take to arrive
+    The other end is a `sender` of client's or server's messages. wait: seconds that a message may take to arrive.
+    limits: the most bytes of each large kind that it may send at present.
+    """
+
+    def __init__(self, peer: str, sender: Sender, wait: float, memory: Memory | None = None) -> None:
+        self.peer, self.sender, self.wait = peer, sender, wait
+        self.memory = memory or Memory(sys.maxsize)
+        self.limits: dict[str, int] = {}
+        self.anytime: tuple[str, ...] = ANYTIME[sender]
         self.sent, self.received = Counter[str](), Counter[str]()  # kind of message -> bytes
         self.ended = threading.Event()
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._deadline: float | None = None
+        self._end_by: float | None = None
         self._late = False
 
     def attach(self, incoming: Iterator[bytes], cancel: Callable[[], object]) -> None:
@@ -52,51 +66,81 @@ class Connection:
         threading.Thread(target=self._watch_deadline, daemon=True).start()
 
     def send(self, kind: str, tensors: Mapping[str, Tensor] | None = None, /, **facts: Any) -> None:
-        """Queue a message."""
-        raw = pack(kind, tensors, **facts)
+        """Queue a message. ConnectionLost: the other end does not read those that wait for it."""
+        if "why" in facts:
+            facts["why"] = cut(facts["why"], WHY)
+        if not self._put(kind, pack(kind, tensors, **facts), self.wait):
+            raise ConnectionLost(self.peer, f"read nothing for {self.wait:g} s")
+
+    def _put(self, kind: str, raw: bytes, wait: float) -> bool:
+        """Queue a message as bytes; False if there is no memory for it in time."""
+        if not self.memory.hold(self, len(raw), wait):
+            return False
         if kind not in UNCOUNTED:
-            self.sent[kind] += len(raw) + FRAME
+            self.sent[kind] += counted(len(raw))
         self._queue.put(raw)
+        if self.ended.is_set():  # nobody fetches what is queued
+            self.memory.forget(self)
+        return True
 
     def receive(self, *kinds: str, wait: float | None = None) -> Message:
         """The next message, which must be of one of these kinds.
 
         ConnectionLost: no message in time, the stream has ended, or the server restarts the training. PeerError: the
-        other end gives up. InvalidMessage: another kind, or bytes that are not a message.
+        other end gives up. InvalidMessage: another kind, values or tensors that are not legal, or no message at all.
         """
         while True:
-            raw = self._next(self.wait if wait is None else wait)
             with naming_sender(self.peer):
-                message = unpack(raw)
+                message, size = self._read((*kinds, *self.anytime), self.wait if wait is None else wait)
             if message.kind not in UNCOUNTED:
-                self.received[message.kind] += len(raw) + FRAME
-            why = str(message.facts.get("why"))
+                self.received[message.kind] += counted(size)
             if message.kind == "error":
-                raise PeerError(why, self.peer, retry=bool(message.facts.get("retry")))
+                raise PeerError(message.facts["why"], self.peer, retry=False)
             if message.kind == "restart":
-                raise ConnectionLost(self.peer, why)
-            if message.kind in kinds:
-                return message
+                raise ConnectionLost(self.peer, message.facts["why"])
             if message.kind != "heartbeat":
-                raise InvalidMessage(f"sent message '{message.kind}', expected '{kinds[0]}'", self.peer)
+                return message
+
+    def _read(self, kinds: tuple[str, ...], wait: float) -> tuple[Message, int]:
+        """The next message and its bytes; its header is checked before memory is taken for the rest."""
+        first = self._next(wait)
+        header = read_header(first)
+        check_kind(header, self.sender, kinds, self.limits)
+        if header.total <= PIECE:
+            return unpack(first, header), len(first)
+        with self.memory.holding(("received", self), header.total, self.wait) as enough:
+            if not enough:
+                raise ConnectionLost(self.peer, f"sent {header.total} bytes, more than there is memory for")
+            raw, until = bytearray(), time.monotonic() + wait + header.total / SLOWEST
+            while True:
+                if len(first) != min(PIECE, header.total - len(raw)):
+                    raise InvalidMessage(f"sent {len(raw) + len(first)} bytes that are not a message")
+                raw += first
+                if len(raw) == header.total:
+                    return unpack(raw, header), len(raw)
+                first = self._next(until - time.monotonic())
 
     def _next(self, wait: float) -> bytes:
         self._deadline = time.monotonic() + wait
         try:
-            return next(self._incoming)
+            raw = next(self._incoming)
         except Exception as error:
             closed = isinstance(error, StopIteration)
             if not closed and not _is_grpc_error(error):
                 raise
+            _raise_refusal(error, self.peer)
             why = "closed the connection" if closed else "is gone (the connection broke)"
             raise ConnectionLost(self.peer, f"sent nothing for {wait:g} s" if self._late else why) from None
         finally:
             self._deadline = None
+        if len(raw) > PIECE:
+            raise InvalidMessage(f"sent {len(raw)} bytes in one piece; legal: at most {PIECE}")
+        return raw
 
     def _watch_deadline(self) -> None:
         while not self.ended.wait(HEARTBEAT / 2):
-            deadline = self._deadline
-            if deadline is not None and time.monotonic() > deadline:
+            now, deadline, end_by = time.monotonic(), self._deadline, self._end_by
+            if (deadline is not None and now > deadline) or (end_by is not None and now > end_by):
                 self._late = True
                 self._cancel()
                 return
@@ -114,14 +158,19 @@ class Connection:
                 continue
             if raw is None:
                 return
-            yield raw
+            yield from pieces(raw)
+            self.memory.release(self, len(raw))
 
     def end(self) -> None:
         """Note that the connection has ended; gRPC calls this from a thread of its own."""
         self.ended.set()
+        self.memory.forget(self)
 
-    def close(self) -> None:
-        """Send nothing more after the messages in the queue."""
+    def close(self, kind: str | None = None, **facts: str) -> None:
+        """Send a last message, if there is room for it, and nothing more; end the stream if that takes too long."""
+        if kind is not None:
+            self._put(kind, pack(kind, **{name: cut(fact, WHY) for name, fact in facts.items()}), 0)
+        self._end_by = time.monotonic() + self.wait
         self._queue.put(None)
 
 
@@ -129,3 +178,12 @@ def _is_grpc_error(error: Exception) -> bool:
     import grpc  # late: `grpc_streams` sets an environment variable before grpc is first imported
 
     return isinstance(error, grpc.RpcError)
+
+
+def _raise_refusal(error: Any, peer: str) -> None:
+    """PeerError if the server has refused this client, with the server's reason."""
+    import grpc
+
+    code = error.code() if hasattr(error, "code") else None
+    if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.ABORTED):
+        raise PeerError(cut(str(error.details()), WHY), peer, retry=code == grpc.StatusCode.ABORTED) from None

@@ -13,7 +13,7 @@ from splitleak.contract.errors import BadInput, Diverged
 from splitleak.wire.address import format_address, parse_address
 from splitleak.wire.certificates import Certificates
 from splitleak.wire.connection import Connection
-from splitleak.wire.message import LARGEST
+from splitleak.wire.message import PIECE
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # splitleak reports what goes wrong in one line of its own
 import grpc
@@ -21,8 +21,8 @@ import grpc
 SERVICE, METHOD = "splitleak.Wire", "talk"
 LAST_MESSAGE = 2  # seconds to send a last message
 OPTIONS = [
-    ("grpc.max_send_message_length", LARGEST),
-    ("grpc.max_receive_message_length", LARGEST),
+    ("grpc.max_send_message_length", PIECE),
+    ("grpc.max_receive_message_length", 2 * PIECE),  # up to this, the error names the size and the limit
     ("grpc.http2.max_frame_size", 2**20),  # a smashed batch in one frame saves a tenth of a round trip
     ("grpc.keepalive_time_ms", 10_000),  # a machine that has lost its power is noticed within half a minute
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -30,6 +30,13 @@ OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.so_reuseport", 0),  # a port in use is a mistake, not a second server
 ]
+SERVER_OPTIONS = [  # bounds for peers that connect and have no seat
+    ("grpc.max_concurrent_streams", 2),  # in one connection
+    ("grpc.max_connection_idle_ms", 10_000),  # without a stream
+    ("grpc.server_handshake_timeout_ms", 5_000),
+]
+CONNECTIONS = 64  # besides those of the clients
+WAITING = 32  # streams that wait for a thread
 Handler = Callable[[Iterator[bytes], Any], Iterator[bytes]]
 
 
@@ -38,7 +45,9 @@ def listen(address: str, certificates: Certificates, handler: Handler, streams: 
     host, port = parse_address(address, "--listen")
     _check_port(address, host, port)
     method = grpc.stream_stream_rpc_method_handler(handler)  # bytes in, bytes out
-    server = grpc.server(ThreadPoolExecutor(streams), options=OPTIONS)
+    most = ("grpc.max_allowed_incoming_connections", CONNECTIONS + streams)
+    options = [*OPTIONS, *SERVER_OPTIONS, most]
+    server = grpc.server(ThreadPoolExecutor(streams), options=options, maximum_concurrent_rpcs=streams + WAITING)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: method}),))
     ca, key, cert = certificates.contents()
     credentials = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
@@ -67,7 +76,7 @@ def connect(host: str, port: int, certificates: Certificates, wait: float) -> It
     """A connection to the server. After an error inside, the last message is still sent before it ends."""
     credentials = grpc.ssl_channel_credentials(*certificates.contents())
     channel = grpc.secure_channel(format_address(host, port), credentials, options=OPTIONS)
-    connection = Connection("the server", wait)
+    connection = Connection("the server", "server", wait)
     try:
         stream = channel.stream_stream(f"/{SERVICE}/{METHOD}")(connection.outgoing())
         stream.add_callback(connection.end)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -47,6 +48,6 @@ class Seal:
         raw = sealed.numpy().tobytes()
         try:
             return load(self._cipher.decrypt(raw[:NONCE], raw[NONCE:], context.encode()))
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError, SafetensorError):
             problem = "the weights of another client cannot be decrypted"
             raise InvalidMessage(f"{problem}; give all clients the same --seal file") from None

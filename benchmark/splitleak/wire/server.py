@@ -15,10 +15,16 @@ from splitleak.wire import freeze_garbage_collector
 from splitleak.wire.agreement import sources
 from splitleak.wire.connection import ConnectionLost, PeerError
 from splitleak.wire.end import End, EndSettings
+from splitleak.wire.facts import cut
 from splitleak.wire.invalid_message import InvalidMessage
+from splitleak.wire.kinds import WHY
 from splitleak.wire.registry import ByNumber, ClientRegistry
 from splitleak.wire.server_part import ServerPart
 from splitleak.wire.server_training import ServerTraining
+
+
+class UnfitRecords(BadInput):
+    """The clients' records do not fit the network; other clients may have other records."""
 
 
 class Server(End):
@@ -28,6 +34,7 @@ class Server(End):
         super().__init__(case, settings, "server", sources(case))
         self.leave_lost, self.begun = leave_lost, self.resumed
         self.records: dict[int, int] = {}  # client -> number of its records
+        self.refusals: dict[int, str] = {}  # client -> why the server ended its last connection
 
     def run(self, registry: ClientRegistry) -> None:
         """Attempt after attempt, until one ends."""
@@ -37,6 +44,9 @@ class Server(End):
                 self._attempt(clients)
                 registry.dismiss("done")
                 return
+            except UnfitRecords as error:
+                self._refuse_all(error, registry)
+                continue
             except ConnectionLost as lost:
                 self._lose(lost, clients)
             except (InvalidMessage, PeerError) as error:
@@ -55,7 +65,8 @@ class Server(End):
             if not (self.begun and self.leave_lost and clients):
                 connected = f" (connected: {', '.join(map(str, clients))})" if clients else ""
                 names = ", ".join(map(str, absent))
-                raise BadInput(f"client {names} did not connect within {self.settings.wait:g} s{connected}")
+                why = "".join(f"; before that, {self.refusals[k]}" for k in absent if k in self.refusals)
+                raise BadInput(f"client {names} did not connect within {self.settings.wait:g} s{connected}{why}")
             for number in absent:
                 self.progress.leave_behind(number)
 
@@ -85,11 +96,11 @@ class Server(End):
     def _part(self, form: Form) -> ServerPart:
         try:
             return ServerPart(self.case, form)
-        except BadInput:
-            raise
+        except BadInput as error:
+            raise UnfitRecords(str(error)) from error
         except Exception as error:  # of the model, whose network does not take these records
-            raise BadInput(
-                f"model '{self.cell.model['name']}': records {form.in_shape} do not pass: {error}"
+            raise UnfitRecords(
+                f"model '{self.cell.model['name']}': records {form.in_shape} do not pass: {cut(str(error), WHY)}"
             ) from error
 
     def _begin(self, training: ServerTraining, start: int, run: str) -> None:
@@ -126,14 +137,20 @@ class Server(End):
             self.progress.count_bytes(k, client.connection, at_client=False)
 
     def _exclude(self, error: InvalidMessage | PeerError, clients: ByNumber) -> None:
-        """Continue without the client that sent an invalid message or gave up; otherwise raise its error again."""
+        """End the connection to the client that sent an invalid message or gave up, as if it were lost."""
         peer = error.peer if isinstance(error, PeerError) else error.sender
         found = next((client for client in clients.values() if client.connection.peer == peer), None)
-        if found is None or not self.leave_lost or len(clients) == 1:
+        if found is None:
             raise error
-        found.connection.send("error", why=str(error))
-        found.connection.close()
+        found.connection.close("error", why=str(error))
+        self.refusals[found.hello.client] = cut(str(error), WHY)
         self._lose(ConnectionLost(peer, f"is excluded ({error})"), clients)
+
+    def _refuse_all(self, error: BadInput, registry: ClientRegistry) -> None:
+        """End all connections, before the training has begun."""
+        self.settings.say(f"refused: {error}")
+        self.refusals = dict.fromkeys(registry.clients, cut(str(error), WHY))
+        registry.dismiss("error", why=str(error))
 
     def _lose(self, lost: ConnectionLost, clients: ByNumber) -> None:
         """Note the loss of a client, which is waited for or left behind."""

@@ -14,6 +14,7 @@ from splitleak.train.checkpoint import live_state, load_live_state
 from splitleak.train.ends import ServerEnd
 from splitleak.train.step import make_optimizer
 from splitleak.train.victim import networks
+from splitleak.wire.network_memory import sizes_of
 
 
 class ServerPart:
@@ -29,6 +30,7 @@ class ServerPart:
         self.task, self.cut_shape, self.out_shape = form.task, split.cut_shape, split.out_shape
         parameters = list(self.top.parameters())
         self.optimizers = [make_optimizer(case.cell.train)(parameters)] if parameters else []
+        self.sizes = sizes_of(split, case.cell.train.batch_size, case.cell.clients.n)
         self.dtype = next((p.dtype for p in parameters), torch.get_default_dtype())
         self.sealed: dict[str, Tensor] = {}
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from splitleak.contract import Detected
 from splitleak.plan.cell import Cell
-from splitleak.train.party import batched
 from splitleak.train.step import finite, set_rate
+from splitleak.wire.batch_sizes import BatchSizes
 from splitleak.wire.connection import ConnectionLost
 from splitleak.wire.invalid_message import InvalidMessage, naming_sender
 from splitleak.wire.message import Message
@@ -30,7 +30,9 @@ class ServerTraining:
         self.cell, self.part, self.clients = cell, part, clients
         self.records = {k: client.hello.records for k, client in clients.items()}
         size = cell.train.batch_size
-        self.sizes = {k: [len(batch) for batch in batched(torch.arange(n), size)] for k, n in self.records.items()}
+        self.sizes = {k: BatchSizes(n, size) for k, n in self.records.items()}
+        for client in clients.values():
+            client.connection.limits = part.sizes.of_client()
         self.in_turn = cell.clients.mode == "sequential"
         self.averages = cell.clients.n > 1 and not self.in_turn
         self.hands_on = cell.clients.n > 1 and self.in_turn
@@ -89,7 +91,7 @@ class ServerTraining:
         """The client's next message; Detected if its defence has stopped the training."""
         message = client.connection.receive(kind, "detected")
         if message.kind == "detected":
-            raise Detected(f"{client.connection.peer}: {message.facts.get('why')}")
+            raise Detected(f"{client.connection.peer}: {message.facts['why']}")
         return message
 
     def _check_connections(self) -> None:

@@ -47,7 +47,7 @@ def across_processes(folder: Path, matrix: Path) -> float:
             raise RuntimeError("the server has no stderr")
         address = server.stderr.readline().partition("listening on ")[2].split()[0]
         join = ["join", str(matrix), "--client", "0", "--server", address, "--out", str(folder / "c")]
-        subprocess.run(_command([*join, *authority.sign("client")]), check=True, stderr=subprocess.DEVNULL, **quiet)
+        subprocess.run(_command([*join, *authority.sign("client0")]), check=True, stderr=subprocess.DEVNULL, **quiet)
     (path,) = (folder / "c/wire").glob("*.client0.json")
     record = json.loads(path.read_text())
     return float(record["steps"] / record["seconds_train"])

@@ -71,6 +71,8 @@ class ParallelExchange(SealedExchange):
         if others.keys() != {str(k) for k in self.records} - {str(self.number)}:
             raise InvalidMessage("did not send the weights of all other clients", self.part.connection.peer)
         copies = {int(k): self.seal.decrypt(sealed, self.context(str(epoch), k)) for k, sealed in others.items()}
+        for copy in copies.values():
+            self.part.check_weights(copy)
         copies[self.number] = self.part.weights()
         order = sorted(copies)
         sizes = [self.records[k] for k in order]
