@@ -12,10 +12,10 @@ import torch
 
 from splitleak.contract import Task
 from splitleak.contract.nouns import Form
+from splitleak.printable import in_a_line
 from splitleak.train.party import batched
 from splitleak.wire.batch_sizes import BatchSizes
 from splitleak.wire.connection import Connection, ConnectionLost
-from splitleak.wire.facts import cut
 from splitleak.wire.invalid_message import InvalidMessage
 from splitleak.wire.kinds import Sender
 from splitleak.wire.memory import Memory
@@ -144,5 +144,5 @@ def test_the_memory_of_a_network_is_computed_without_building_it_or_drawing_rand
 
 
 def test_a_reason_is_cut_and_printable() -> None:
-    assert cut("\x1b" * 10, 8) == r"\x1b\x1…"
-    assert cut("fits", 8) == "fits"
+    assert in_a_line("\x1b" * 10, 8) == r"\x1b\x1…"
+    assert in_a_line("fits", 8) == "fits"

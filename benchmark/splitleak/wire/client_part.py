@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from splitleak.contract import Data, Shape
 from splitleak.plan.case import Case
+from splitleak.printable import in_a_line
 from splitleak.snapshot import load_optimizers, optimizer_tensors, with_prefix
 from splitleak.train.averaging import client_tensors
 from splitleak.train.checkpoint import live_state, load_live_state
@@ -16,7 +17,6 @@ from splitleak.train.party import Party, relabelled
 from splitleak.train.step import make_optimizer
 from splitleak.train.victim import fresh
 from splitleak.wire.connection import Connection
-from splitleak.wire.facts import cut
 from splitleak.wire.invalid_message import InvalidMessage, naming_sender
 from splitleak.wire.message_tensors import read_tensor
 from splitleak.wire.network_memory import sizes_of
@@ -92,4 +92,6 @@ class ClientPart:
             raise InvalidMessage("the weights of another client belong to another network")
         for name, t in tensors.items():
             if t.is_complex() or not bool(t.isfinite().all()):
-                raise InvalidMessage(f"the weights of another client contain no finite numbers ('{cut(name, 100)}')")
+                raise InvalidMessage(
+                    f"the weights of another client contain no finite numbers ('{in_a_line(name, 100)}')"
+                )

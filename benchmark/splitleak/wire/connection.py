@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from splitleak.contract.errors import BadInput
-from splitleak.wire.facts import cut
+from splitleak.printable import in_a_line
 from splitleak.wire.header import read_header
 from splitleak.wire.invalid_message import InvalidMessage, naming_sender
 from splitleak.wire.kinds import ANYTIME, WHY, Sender, check_kind
@@ -68,7 +68,7 @@ class Connection:
     def send(self, kind: str, tensors: Mapping[str, Tensor] | None = None, /, **facts: Any) -> None:
         """Queue a message. ConnectionLost: the other end does not read those that wait for it."""
         if "why" in facts:
-            facts["why"] = cut(facts["why"], WHY)
+            facts["why"] = in_a_line(facts["why"], WHY)
         if not self._put(kind, pack(kind, tensors, **facts), self.wait):
             raise ConnectionLost(self.peer, f"read nothing for {self.wait:g} s")
 
@@ -169,7 +169,7 @@ class Connection:
     def close(self, kind: str | None = None, **facts: str) -> None:
         """Send a last message, if there is room for it, and nothing more; end the stream if that takes too long."""
         if kind is not None:
-            self._put(kind, pack(kind, **{name: cut(fact, WHY) for name, fact in facts.items()}), 0)
+            self._put(kind, pack(kind, **{name: in_a_line(fact, WHY) for name, fact in facts.items()}), 0)
         self._end_by = time.monotonic() + self.wait
         self._queue.put(None)
 
@@ -186,4 +186,4 @@ def _raise_refusal(error: Any, peer: str) -> None:
 
     code = error.code() if hasattr(error, "code") else None
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.ABORTED):
-        raise PeerError(cut(str(error.details()), WHY), peer, retry=code == grpc.StatusCode.ABORTED) from None
+        raise PeerError(in_a_line(str(error.details()), WHY), peer, retry=code == grpc.StatusCode.ABORTED) from None

@@ -145,12 +145,6 @@ def check_facts(kind: str, facts: Mapping[str, Any], legal: Mapping[str, Fact]) 
             raise InvalidMessage(f"message '{kind}' has an unknown value {shown(name)}; legal: {fields}")
 
 
-def cut(text: str, most: int) -> str:
-    """Text as a message may carry it: printable, and no longer than `most` characters."""
-    plain = printable(text[: most + 1])
-    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
-
-
 def _is_plain(value: Any, depth: int) -> bool:
     if type(value) is dict:
         return depth > 0 and all(_is_plain(key, 1) and _is_plain(inside, depth - 1) for key, inside in value.items())

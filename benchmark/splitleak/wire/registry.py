@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 from splitleak.contract.errors import BadInput
-from splitleak.printable import shown
+from splitleak.printable import in_a_line, shown
 from splitleak.wire.agreement import Hello
 from splitleak.wire.certificate_number import number_of
 from splitleak.wire.connection import Connection, ConnectionLost
 from splitleak.wire.end import EndSettings
-from splitleak.wire.facts import cut
 from splitleak.wire.kinds import WHY
 from splitleak.wire.memory import Memory
 from splitleak.wire.message import PIECE
@@ -98,7 +97,7 @@ class ClientRegistry:
         self._register(connection, hello)
 
     def _hello(self, connection: Connection) -> Hello:
-        """What a client says first; BadInput if the stream ends before: gRPC itself ends it at a piece far too large."""
+        """What a client says first; BadInput if the stream ends before: gRPC ends it at a piece that is far too large."""
         try:
             return Hello.of_message(connection.receive("hello", wait=HELLO_SECONDS))
         except ConnectionLost as lost:
@@ -123,7 +122,7 @@ class ClientRegistry:
         import grpc  # late: `grpc_streams` sets an environment variable before grpc is first imported
 
         why = str(error) if str(error).startswith(peer) else f"{peer}: {error}"
-        why = cut(why, WHY)
+        why = in_a_line(why, WHY)
         self.settings.say(f"refused: {why}")
         code = grpc.StatusCode.ABORTED if isinstance(error, NumberInUse) else grpc.StatusCode.PERMISSION_DENIED
         context.abort(code, why)

@@ -10,12 +10,12 @@ from splitleak.contract.errors import BadInput, Detected
 from splitleak.contract.nouns import Form
 from splitleak.plan.case import Case
 from splitleak.plan.seeds import Stream
+from splitleak.printable import in_a_line
 from splitleak.store import fingerprint
 from splitleak.wire import freeze_garbage_collector
 from splitleak.wire.agreement import sources
 from splitleak.wire.connection import ConnectionLost, PeerError
 from splitleak.wire.end import End, EndSettings
-from splitleak.wire.facts import cut
 from splitleak.wire.invalid_message import InvalidMessage
 from splitleak.wire.kinds import WHY
 from splitleak.wire.registry import ByNumber, ClientRegistry
@@ -100,7 +100,7 @@ class Server(End):
             raise UnfitRecords(str(error)) from error
         except Exception as error:  # of the model, whose network does not take these records
             raise UnfitRecords(
-                f"model '{self.cell.model['name']}': records {form.in_shape} do not pass: {cut(str(error), WHY)}"
+                f"model '{self.cell.model['name']}': records {form.in_shape} do not pass: {in_a_line(str(error), WHY)}"
             ) from error
 
     def _begin(self, training: ServerTraining, start: int, run: str) -> None:
@@ -143,13 +143,13 @@ class Server(End):
         if found is None:
             raise error
         found.connection.close("error", why=str(error))
-        self.refusals[found.hello.client] = cut(str(error), WHY)
+        self.refusals[found.hello.client] = in_a_line(str(error), WHY)
         self._lose(ConnectionLost(peer, f"is excluded ({error})"), clients)
 
     def _refuse_all(self, error: BadInput, registry: ClientRegistry) -> None:
         """End all connections, before the training has begun."""
         self.settings.say(f"refused: {error}")
-        self.refusals = dict.fromkeys(registry.clients, cut(str(error), WHY))
+        self.refusals = dict.fromkeys(registry.clients, in_a_line(str(error), WHY))
         registry.dismiss("error", why=str(error))
 
     def _lose(self, lost: ConnectionLost, clients: ByNumber) -> None:
