@@ -97,7 +97,7 @@ class ClientRegistry:
         self._register(connection, hello)
 
     def _hello(self, connection: Connection) -> Hello:
-        """What a client says first; BadInput if the stream ends before: gRPC ends it at a piece that is far too large."""
+        """What a client says first; BadInput if the stream ends before: gRPC ends it at too large a piece."""
         try:
             return Hello.of_message(connection.receive("hello", wait=HELLO_SECONDS))
         except ConnectionLost as lost:
