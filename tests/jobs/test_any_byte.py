@@ -14,17 +14,29 @@ from typing import Any
 import pytest
 
 import splitleak
-from splitleak.sealed import pack_json, unpack_json
+from splitleak.sealed import pack_json, pack_tensors, unpack_json, unpack_tensors
+
+from ..conftest import Lab
 
 TRIED = int(os.environ.get("SPLITLEAK_BYTES", 8))  # places; `make damage-test` tries 200
 AXES = 'attack = ["blind", "./toy_peek.py"]'
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of AXES: one victim, a judge and two records, with their table."""
+    made = Lab(tmp_path_factory.mktemp("whole"))
+    made.matrix(AXES)
+    assert made.process("run", "m.toml", "--out", "out", "--workers", "1").status == 0
+    return made.out
+
+
 @pytest.fixture
-def done(lab: Any, main: Any) -> Any:
-    """A finished run with one victim and two records; `whole` is a copy of it."""
-    assert main("run", lab.matrix(AXES), "--out", "out").status == 0
-    shutil.copytree(lab.out, lab.folder / "whole")
+def done(lab: Any, whole: Path) -> Any:
+    """A lab with these results in `out`, and in `whole` to compare with."""
+    lab.matrix(AXES)
+    for name in ("out", "whole"):
+        shutil.copytree(whole, lab.folder / name)
     return lab
 
 
@@ -150,8 +162,6 @@ def test_a_folder_of_nothing_but_damage_is_one_line(done: Any, main: Any) -> Non
 
 
 def test_facts_of_a_victim_of_another_form_are_named_and_it_is_trained_again(done: Any, main: Any) -> None:
-    from splitleak.sealed import pack_tensors, unpack_tensors
-
     path = next(p for p in done.out.glob("victims/*") if "judge" not in p.name)
     tensors, facts = unpack_tensors(path.read_bytes())
     assert json.loads(json.dumps(facts)) == facts
