@@ -168,8 +168,11 @@ PLANTED = [
             ".amin(1) - slack", ".amin(1) + slack", f"{METRICS}ties_re_identify_nobody"),
     # The table
     Mistake("only an attack that works counts for the worst case", "report/worst.py",
-            " and self.works(other) and not self.failed(other)", "",
-            f"{BOARD}attack_that_fails_undefended_is_flagged_in_all_its_rows_and_never_the_worst"),
+            " and self.works(other)", "",
+            f"{BOARD}attack_that_works_nowhere_is_flagged_in_all_its_rows_and_never_the_worst"),
+    Mistake("what an attack finds behind a defence counts", "report/worst.py",
+            "for k in (key.undefended(), key))", "for k in (key.undefended(),))",
+            f"{BOARD}what_an_attack_finds_behind_a_defence_counts_even_if_it_fails_undefended"),
     Mistake("the worst case is of threats that grant no more", "report/worst.py",
             "if not other.grants & ~held and", "if", f"{BOARD}worst_is_over_threats_that_hold_no_more"),
     Mistake("drops are paired by seed", "report/table.py",

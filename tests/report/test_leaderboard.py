@@ -120,16 +120,26 @@ def test_drop_is_empty_without_an_undefended_row() -> None:
     assert "advantage_drop" not in only(record(defense="laplace_range"))
 
 
-def test_attack_that_fails_undefended_is_flagged_in_all_its_rows_and_never_the_worst() -> None:
+def test_attack_that_works_nowhere_is_flagged_in_all_its_rows_and_never_the_worst() -> None:
     found = rows(
-        record("channel", advantage=0.01), record("channel", "laplace_range", advantage=0.6),
-        record("inverse_network", advantage=0.9), record("inverse_network", "laplace_range", advantage=0.3),
+        record("channel", advantage=0.01), record("channel", "laplace_range", advantage=0.015),
+        record("inverse_network", advantage=0.9), record("inverse_network", "laplace_range", advantage=0.0),
     )  # fmt: skip
-    for defense, worst in (("none", 0.9), ("laplace_range", 0.3)):
+    for defense, worst in (("none", 0.9), ("laplace_range", 0.0)):
         row = found[f"{defense} channel eavesdropper"]
         assert "attack-failed" in row["flags"].split()
         assert row["worst"] == worst
         assert "attack-failed" not in found[f"{defense} inverse_network eavesdropper"]["flags"]
+
+
+def test_what_an_attack_finds_behind_a_defence_counts_even_if_it_fails_undefended() -> None:
+    found = rows(
+        record("channel", advantage=-0.3), record("channel", "laplace_range", advantage=0.6),
+        record("inverse_network", advantage=0.9), record("inverse_network", "laplace_range", advantage=0.3),
+    )  # fmt: skip
+    assert found["laplace_range channel eavesdropper"]["worst"] == 0.6
+    assert "attack-failed" not in found["laplace_range channel eavesdropper"]["flags"].split()
+    assert "attack-failed" in found["none channel eavesdropper"]["flags"].split()
 
 
 def test_of_two_classes_an_order_without_a_threshold_is_a_leak() -> None:

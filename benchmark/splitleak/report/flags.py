@@ -13,7 +13,7 @@ from splitleak.report.worst import Evidence
 
 MEANINGS = {  # of each flag, short enough for one line
     "null-leak": "the attack also finds something on an empty channel: do not use",
-    "attack-failed": "the attack does not work on the undefended victim",
+    "attack-failed": "the attack works neither on the undefended victim nor here",
     "control-off-floor": "the blind guess is not at its floor: see docs/reading.md",
     "below-blind": "works undefended, here no better than a blind guess",
     "utility-collapse": "more than half of what the model had learned is gone",

@@ -10,7 +10,7 @@ from statistics import mean
 from splitleak.records import Record
 from splitleak.report.rows import RowKey
 
-WORKS = 0.02  # an attack that is not this far above the floor on the undefended victim has failed
+WORKS = 0.02  # an attack that is not this far above the floor, here or on the undefended victim, has failed
 
 
 class Evidence:
@@ -37,9 +37,9 @@ class Evidence:
         return any((self.strength(k) or 0) > WORKS for k in (key.undefended(), key))
 
     def failed(self, key: RowKey) -> bool:
-        """It does not work on the undefended victim, so it proves nothing about a defence."""
-        proof = self.strength(key.undefended())
-        return not key.control and proof is not None and proof <= WORKS
+        """It works neither on the undefended victim nor here, so it proves nothing about a defence."""
+        measured = self.strength(key.undefended()) is not None
+        return not key.control and measured and not self.works(key)
 
     def worst(self, key: RowKey) -> float | None:
         """The strongest working attack on this victim and goal among the threats that hold no more than this one.
@@ -50,7 +50,7 @@ class Evidence:
         rivals = [
             self._strength[other]
             for other in self._rivals[key.question()]
-            if not other.grants & ~held and self.works(other) and not self.failed(other)
+            if not other.grants & ~held and self.works(other)
         ]
         return max(0.0, *rivals) if rivals else None
 
