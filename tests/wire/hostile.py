@@ -149,6 +149,7 @@ SEATED: dict[str, Attack] = {
         "labels of another dtype": (batch(labels=torch.zeros(32, dtype=torch.int32)), "'labels' must be classes"),
         "negative labels": (batch(labels=torch.full((32,), -1)), "'labels' must be classes from 0 to 1"),
         "soft labels that are whole": (batch(labels=torch.zeros(32, 2, dtype=torch.bool)), "'labels' has dtype"),
+        "soft labels of another dtype": (batch(labels=torch.full((32, 2), 0.5).double()), "'labels' has dtype torch.f"),
         "another place": (batch(place=torch.tensor([0, 1])), "sent batch (0, 1), expected (0, 0)"),
         "a place as a fraction": (batch(place=torch.tensor([0.0, 0.0])), "'place' has dtype torch.float32"),
         "no tensor": (batch(smashed=None), "message 'batch' has no 'smashed'"),

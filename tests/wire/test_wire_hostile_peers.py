@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from splitleak.wire import registry
+from splitleak.wire import grpc_streams, registry
 from splitleak.wire.message import pack
 
 from ..forks import Fork
@@ -100,6 +102,37 @@ def test_many_connections_of_one_certificate_take_no_seat_from_others(lab: Lab) 
     first.until(lambda: "client 0 connected" in server.text, within=10)
     flooding.kill()
     trains(lab, server, first)
+
+
+def test_idle_connections_are_limited_and_closed_in_time(lab: Lab) -> None:
+    def few() -> None:
+        grpc_streams.CONNECTIONS = 0  # 14 remain for the threads of two clients
+
+    server = lab.serve("--wait", "60", before=few)
+    server.until(lambda: "listening" in server.text)
+    held = list(idle_connections(lab, 30))
+    assert 10 <= len(held) < 30
+    started = time.monotonic()
+    trains(lab, server)
+    assert time.monotonic() - started > 1  # they had to wait
+    del held
+
+
+def idle_connections(lab: Lab, most: int) -> Iterator[ssl.SSLSocket]:
+    """Connections under the certificate of client 1 without a stream, until the server accepts no more."""
+    cert, key, ca = lab.certificate(1)[1::2]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca)
+    context.load_cert_chain(cert, key)
+    context.set_alpn_protocols(["h2"])
+    for _ in range(most):
+        plain = socket.create_connection(("127.0.0.1", lab.port), timeout=5)
+        try:
+            line = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        except OSError:
+            return
+        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # empty settings
+        yield line
 
 
 def test_a_client_that_reads_nothing_is_given_up_and_its_memory_returned(tmp_path: Path) -> None:

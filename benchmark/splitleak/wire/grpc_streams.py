@@ -35,7 +35,7 @@ SERVER_OPTIONS = [  # bounds for peers that connect and have no seat
     ("grpc.max_connection_idle_ms", 10_000),  # without a stream
     ("grpc.server_handshake_timeout_ms", 5_000),
 ]
-CONNECTIONS = 64  # besides those of the clients
+CONNECTIONS = 400  # besides those of the clients; 100 take 8 MB
 WAITING = 32  # streams that wait for a thread
 Handler = Callable[[Iterator[bytes], Any], Iterator[bytes]]
 

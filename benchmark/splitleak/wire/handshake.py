@@ -34,7 +34,7 @@ def _accepted(host: str, port: int, certificates: Certificates) -> bool:
     server = f"the server at {format_address(host, port)}"
     try:
         plain = socket.create_connection((host, port), timeout=TIMEOUT)
-        with plain, context.wrap_socket(plain, server_hostname=host) as tls:
+        with plain, _wrapped(context, plain, host) as tls:
             return bool(tls.recv(1))  # under TLS 1.3 the server refuses a certificate only after the handshake
     except ssl.SSLCertVerificationError as error:
         raise BadInput(f"{server} is not trusted: {error.verify_message} (--ca '{certificates.ca}')") from None
@@ -46,3 +46,11 @@ def _accepted(host: str, port: int, certificates: Certificates) -> bool:
         raise BadInput(f"--server {format_address(host, port)}: {error.strerror}") from None
     except OSError as error:
         raise NoServer(error.strerror or str(error)) from None
+
+
+def _wrapped(context: ssl.SSLContext, plain: socket.socket, host: str) -> ssl.SSLSocket:
+    """The connection after its handshake. A server that has too many connections ends it before."""
+    try:
+        return context.wrap_socket(plain, server_hostname=host)
+    except (ssl.SSLEOFError, ConnectionResetError):
+        raise NoServer("it closed the connection at once; perhaps too many are open") from None

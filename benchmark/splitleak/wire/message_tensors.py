@@ -36,8 +36,9 @@ def read_labels(message: Message, task: Task, out_shape: Shape, records: int) ->
     t = message.tensors.get("labels")
     hard = task.kind == "classes" and (t is None or t.dim() == 1)
     t = read_tensor(message, "labels", () if hard else out_shape, records=records)
-    if not hard and not t.is_floating_point():
-        raise InvalidMessage(f"'labels' has dtype {t.dtype}, it must have floating-point numbers")
+    wanted = torch.get_default_dtype()
+    if not hard and t.dtype != wanted and not (task.kind != "classes" and t.is_floating_point()):
+        raise InvalidMessage(f"'labels' has dtype {t.dtype}, it must have {wanted}")
     if hard and (t.dtype != torch.int64 or int(t.min()) < 0 or int(t.max()) >= task.size):
         raise InvalidMessage(f"'labels' must be classes from 0 to {task.size - 1}")
     return t

@@ -61,6 +61,8 @@ class ClientRegistry:
             self._admit(number, connection, requests, context)
         except (ConnectionLost, BadInput) as error:
             self._refuse(context, peer, error)
+        except Exception as error:  # whatever a peer has sent, the server lives
+            self._refuse(context, peer, BadInput(f"sent what this server cannot read ({type(error).__name__})"))
         yield from connection.outgoing(heartbeat=True)
 
     def _number(self, context: Any) -> int:
@@ -97,7 +99,7 @@ class ClientRegistry:
         self._register(connection, hello)
 
     def _hello(self, connection: Connection) -> Hello:
-        """What a client says first; BadInput if the stream ends before: gRPC ends it at too large a piece."""
+        """What a client says first; BadInput if the stream ends before, as gRPC ends it at a far too large piece."""
         try:
             return Hello.of_message(connection.receive("hello", wait=HELLO_SECONDS))
         except ConnectionLost as lost:
