@@ -32,6 +32,12 @@ def test_a_null_gradient_keeps_neither_the_length_nor_the_direction_of_a_record(
     assert not torch.equal(sent, channel.gradient(g, torch.arange(N)))
 
 
+def test_a_null_gradient_keeps_no_batchs_size(channel: NullChannel) -> None:
+    sent = [channel.gradient(scale * torch.randn(N, WIDTH), torch.arange(N)) for scale in (1, 1000, 1e-3)]
+    sizes = [float(lengths(batch).mean()) for batch in sent]
+    assert sizes == pytest.approx(sizes[:1] * 3, rel=0.01)
+
+
 def test_a_null_gradient_does_not_depend_on_the_label(channel: NullChannel) -> None:
     g, sent = torch.randn(N, WIDTH), []
     for y in (torch.zeros(N).long(), torch.arange(N)):

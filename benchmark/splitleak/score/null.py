@@ -21,10 +21,15 @@ def emptied(update: Update) -> Update:
 
 
 class NullChannel(Hooks):
-    """The hooks of a defence whose messages about a record are noise of the right shape and scale."""
+    """The hooks of a defence whose messages about a record are noise of the right shape and scale.
+
+    The scale is that of auxiliary records, and of the first gradient: with its own scale a batch would tell how many
+    records of a rare class it has.
+    """
 
     def __init__(self, live: Hooks, split: Split, reference: Tensor) -> None:
         self.live = live
+        self.scales: dict[torch.Size, Tensor] = {}  # shape of a record's gradient -> standard deviation
         with torch.no_grad():
             z = live.smash(split.bottom(reference)[0])
         self.mean, self.std = z.mean(0), z.std(0)
@@ -33,7 +38,9 @@ class NullChannel(Hooks):
         return self.mean + self.std * torch.randn_like(z)
 
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:
-        return g.std() * torch.randn_like(g)
+        if not self.scales.get(g.shape[1:]):
+            self.scales[g.shape[1:]] = g.std()
+        return self.scales[g.shape[1:]] * torch.randn_like(g)
 
     def optimizer(self, client: Split, make: Callable[[Parameters], torch.optim.Optimizer]) -> torch.optim.Optimizer:
         return self.live.optimizer(client, make)
