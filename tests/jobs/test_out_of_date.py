@@ -98,7 +98,7 @@ def test_words_change_nothing(ran: Any, main: Any) -> None:
     assert made_again(ran, main, lambda: ran.write("mine.py", f'    """Words."""{ATTACK}\n    # more')) == set()
 
 
-@pytest.mark.parametrize("file", ["mine.py", "helper.py"])
+@pytest.mark.parametrize("file", [pytest.param("mine.py", marks=pytest.mark.slow), "helper.py"])
 def test_an_edited_attack_is_run_again_on_the_kept_victims(ran: Any, main: Any, file: str) -> None:
     texts = {"mine.py": ATTACK.replace("LEVEL + shift", "LEVEL + shift + 0.05"), "helper.py": "LEVEL = 0.4\n"}
 
@@ -109,6 +109,7 @@ def test_an_edited_attack_is_run_again_on_the_kept_victims(ran: Any, main: Any, 
     assert made_again(ran, main, edit) == MINE
 
 
+@pytest.mark.slow
 def test_an_edited_file_that_a_parameter_names_is_read_again(ran: Any, main: Any) -> None:
     assert made_again(ran, main, lambda: ran.write("level.txt", "0.3")) == {m for m in MINE if "level" in m}
 
@@ -121,6 +122,7 @@ def test_an_edited_defence_trains_its_victim_again_and_no_other(ran: Any, main: 
     assert made_again(ran, main, edit) == {"victim"} | {row for row in ALL if row.endswith("half")}
 
 
+@pytest.mark.slow
 def test_other_records_make_all_of_it_again(ran: Any, main: Any) -> None:
     text = (ran.folder / "toy_signals.py").read_text()
     other = (
@@ -130,6 +132,7 @@ def test_other_records_make_all_of_it_again(ran: Any, main: Any) -> None:
     assert made_again(ran, main, lambda: ran.write("toy_signals.py", edit)) == ALL | {"victim"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "victims"), [(making, {"victim"}), (scoring, set())], ids=["making", "scoring"])
 def test_other_code_of_the_harness_makes_all_of_it_again(
     ran: Any, main: Any, monkeypatch: pytest.MonkeyPatch, module: Any, victims: set[str]
@@ -140,6 +143,7 @@ def test_other_code_of_the_harness_makes_all_of_it_again(
     assert made_again(ran, main, lambda: None) == ALL | victims
 
 
+@pytest.mark.slow
 def test_another_version_of_torch_makes_all_of_it_again(ran: Any, main: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.__version__", "9.9.9")
     assert made_again(ran, main, lambda: None) == ALL | {"victim", "judge"}
