@@ -7,11 +7,19 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from splitleak.contract.threats import THREATS
 from splitleak.printable import shown
 from splitleak.records import Record
 
 EVERY = ("schema", "key", "cell", "labels", "hashes", "base", "versions", "status", "why")  # fields of all records
-DONE = ("utility_metric", "utility", "utility_floor", "metrics", "flags")  # of those that are done, beside them
+DONE = (
+    "utility_metric",
+    "utility",
+    "utility_floor",
+    "metrics",
+    "flags",
+    "seconds",
+)  # of those that are done, beside them
 
 
 def check(record: dict[str, Any]) -> None:
@@ -25,8 +33,15 @@ def check(record: dict[str, Any]) -> None:
     for name in ("dataset", "model", "defense", "attack", "aux"):
         if not isinstance(record["cell"][name].get("name"), str):
             raise ValueError(f"'cell' has no name of the {name}")
+    if record["cell"]["threat"] not in THREATS:
+        raise ValueError(f"'cell.threat': must be one of {', '.join(THREATS)}, not {shown(record['cell']['threat'])}")
     if record["status"] == "done":
         _require(record["metrics"], ("advantage",), "'metrics'")
+    if "null" in record:
+        _require(record["null"]["metrics"], ("advantage",), "'null.metrics'")
+    if record.get("privacy_unit") is not None:
+        known = {name: value for name, value in record.items() if value is not None}
+        _require(known, ("multiplicity", "adjacency", "delta"), "its privacy")
 
 
 def _require(value: dict[str, Any], names: Any, what: str) -> None:

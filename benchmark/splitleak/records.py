@@ -9,9 +9,41 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired
 
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # from 3.12 on typing's own is checked too
 
+from splitleak.contract.protocols import Protocol
+
 Status = Literal["done", "skipped", "diverged", "failed"]
+
+
+EXACT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+
+
+@with_config(EXACT)
+class ClientsFields(TypedDict):
+    """A value of the axis `clients`, see `plan.settings.Clients`."""
+
+    n: int
+    mode: Literal["sequential", "parallel"]
+    skew: NotRequired[float | None]
+
+
+@with_config(EXACT)
+class FederatedFields(TypedDict, total=False):
+    """How a federation was run, see `plan.settings.Federated`."""
+
+    rounds: int
+    local_epochs: int
+    local_steps: int | None
+    batch_size: int | None
+    optimizer: Literal["adam", "sgd"] | None
+    lr: float | None
+    strategy: Literal["fedavg", "fedprox", "fedadam"]
+    fraction: float
+    proximal_mu: float
+    server_lr: float
+    utility_every: int
 
 
 class CellFields(TypedDict):
@@ -21,9 +53,9 @@ class CellFields(TypedDict):
     dataset: dict[str, Any]  # {"name": ..., parameter: value}, as are model, defense and attack
     model: dict[str, Any]
     cut: int | None  # blocks at the client; null where the network is not cut (`central`, `fedavg`)
-    protocol: str
-    federated: NotRequired[dict[str, Any]]  # settings of `fedavg`
-    clients: dict[str, Any]  # n, mode and, where the records are dealt unevenly, skew
+    protocol: Protocol
+    federated: NotRequired[FederatedFields]  # settings of `fedavg`
+    clients: ClientsFields  # n, mode and, where the records are dealt unevenly, skew
     threat: str
     aux: dict[str, Any]  # the attacker's auxiliary data: name, n (null: all), labels
     defense: dict[str, Any]

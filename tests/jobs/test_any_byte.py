@@ -15,6 +15,7 @@ import pytest
 
 import splitleak
 from splitleak.sealed import pack_json, pack_tensors, unpack_json, unpack_tensors
+from splitleak.store import digest
 
 from ..conftest import Lab
 
@@ -106,6 +107,33 @@ def test_a_record_of_another_form_is_named_and_made_again(done: Any, main: Any, 
     CHANGES[change](record)
     path.write_bytes(pack_json(record))
     seen(done, main, path)
+
+
+CELLS: dict[str, dict[str, Any]] = {
+    "an unknown threat": {"threat": "nobody"},
+    "an unknown protocol": {"protocol": "odd"},
+    "more of clients": {"clients": {"n": 1, "mode": "sequential", "more": 2}},
+    "less of clients": {"clients": {}},
+    "text in clients": {"clients": {"n": "3", "mode": "sequential"}},
+    "an odd federation": {"federated": {"x": 1}},
+    "a list in a federation": {"federated": {"strategy": [1]}},
+    "no time": {"seconds": None},
+    "half a guarantee": {"privacy_unit": "record", "delta": None},
+    "an empty null run": {"null": {"metrics": {}, "leaks": False, "p": None}},
+}
+
+
+@pytest.mark.parametrize("forged", CELLS)
+def test_a_strangers_record_whose_checksum_and_key_are_right_is_left_out(done: Any, main: Any, forged: str) -> None:
+    path = next(done.out.glob("records/*.json"))
+    record = unpack_json(path.read_bytes())
+    for name, value in CELLS[forged].items():
+        (record["cell"] if name in ("threat", "protocol", "clients", "federated") else record)[name] = value
+    record["key"] = digest(record["cell"])
+    (path.parent / f"{record['key']}.json").write_bytes(pack_json(record))
+    table = main("leaderboard", "out", "-o", "all.csv")
+    assert table.status == 0
+    assert re.search(rf"'out/records/{record['key']}.json' is damaged \(.+\); left out", table.err)
 
 
 def test_an_edited_advantage_does_not_reach_a_table(done: Any, main: Any) -> None:

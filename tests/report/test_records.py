@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
@@ -10,6 +11,7 @@ import torch
 
 import splitleak
 from splitleak import records as types
+from splitleak.plan.settings import Clients, Federated
 from splitleak.score import metrics, task_metrics
 
 Run = Callable[..., list[dict[str, Any]]]
@@ -44,6 +46,15 @@ def test_a_record_has_no_field_that_the_type_does_not_know_and_the_reverse(some:
     assert cells == fields(types.CellFields) - {"federated"}  # of fedavg alone
     clients = [client for record in some for client in record.get("utility_clients") or ()]
     assert {name for client in clients for name in client} == fields(types.ClientUtility)
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [(types.ClientsFields, Clients), (types.FederatedFields, Federated)],
+    ids=["clients", "federated"],
+)
+def test_settings_in_a_cell_have_the_fields_of_the_matrix(part: type[Any], settings: type[Any]) -> None:
+    assert fields(part) == {field.name for field in dataclasses.fields(settings)}
 
 
 def test_points_of_a_curve_have_the_fields_of_their_type(attempt: Callable[..., Any]) -> None:

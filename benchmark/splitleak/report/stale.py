@@ -37,7 +37,7 @@ def _changed(kind: plugins.Kind, record: Record, bases: Iterable[Path]) -> bool:
         return name.isidentifier()
     try:
         return provenance.code_hash([found]) != record["hashes"][kind]
-    except (SyntaxError, ValueError, OSError):  # no Python any more
+    except (SyntaxError, ValueError, OSError, RecursionError):  # no Python any more
         return True
 
 

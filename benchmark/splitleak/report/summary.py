@@ -3,7 +3,7 @@
 Pure: takes the leaderboard's table, returns text. There is a block for each kind of victim and its settings, in it a
 part for each goal. The attack on a line is the strongest working one of all threats that hold no more than the line's
 threat, since such an attacker could run it too. "adv." is the table's column `worst`: the advantage or, of two classes,
-2 AUC - 1 where that is more. An attack that fails on the undefended victim is never shown as the strongest.
+2 AUC - 1 where that is more. An attack that works neither there nor on the undefended victim is never shown.
 """
 
 from __future__ import annotations
