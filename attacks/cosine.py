@@ -26,6 +26,7 @@ from splitleak.contract import Attack, BadInput, Goal, Grant, View
 @dataclass(frozen=True)
 class Cosine(Attack):
     goal = Goal.LABELS
+    tasks = ("classes",)
     needs = Grant.GRADIENT | Grant.HINTS
 
     def run(self, view: View) -> Tensor:

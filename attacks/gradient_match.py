@@ -31,6 +31,7 @@ from splitleak.contract import Attack, BadInput, Goal, Grant, View
 @dataclass(frozen=True)
 class GradientMatch(Attack):
     goal = Goal.LABELS
+    tasks = ("classes",)
     needs = Grant.GRADIENT | Grant.SMASHED | Grant.HINTS
 
     steps: int = 300

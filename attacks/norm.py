@@ -27,6 +27,7 @@ from splitleak.contract import Attack, BadInput, Goal, Grant, View
 @dataclass(frozen=True)
 class Norm(Attack):
     goal = Goal.LABELS
+    tasks = ("classes",)
     needs = Grant.GRADIENT
 
     def run(self, view: View) -> Tensor:

@@ -34,6 +34,7 @@ class Similarity(Attack):
     """It needs hints, and the gradient or (`activation`) the smashed data, in a u-shape the features."""
 
     goal = Goal.LABELS
+    tasks = ("classes",)
 
     source: Literal["gradient", "activation"] = "gradient"
     method: Literal["cluster", "nearest"] = "cluster"

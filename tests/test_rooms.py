@@ -17,7 +17,7 @@ ROOMS = (  # a file may import from its own room and from rooms that stand befor
     ("printable",),
     ("contract",),
     ("store", "sealed", "record_form", "snapshot", "nets", "pieces", "vision", "loading", "apart", "process_settings",
-     "records", "matrices", "options", "regular_file"),
+     "records", "matrices", "suites", "options", "regular_file"),
     ("postponed",),
     ("attacks", "defenses", "models", "datasets"),
     ("plan",), ("train",), ("score",), ("jobs",), ("report",),

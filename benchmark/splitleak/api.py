@@ -70,7 +70,7 @@ def run(
     worker = Worker(folder, whole.base, pick_device(device), timeout)
     _check_timeout(worker)
     with alone_in(folder), unchanged(STANDARD):
-        schedule = Schedule.of(whole.cells, worker)
+        schedule = Schedule.of(check.fitted(whole.cells, worker), worker)
         check.verify(schedule.cells, worker)
         _carry_out(schedule, worker, workers, progress)
         records = [worker.store.record(cell.key) for cell in whole.cells]

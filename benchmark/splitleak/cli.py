@@ -142,9 +142,9 @@ def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
 
 @app.command("list", cls=PlainHelp)
 def list_(what: Annotated[str, typer.Argument(metavar="WHAT")]) -> None:
-    """List plug-ins, threat models or matrices.
+    """List plug-ins, threat models, matrices or suites of attacks.
 
-    WHAT is one of: attacks, defenses, models, datasets, threats, matrices.
+    WHAT is one of: attacks, defenses, models, datasets, threats, matrices, suites.
     """
     from splitleak.report.listing import listing
 

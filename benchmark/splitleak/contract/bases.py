@@ -65,6 +65,7 @@ class Attack(Plugin, ABC):
 
     goal: Goal
     needs: Grant
+    tasks: tuple[str, ...] = ("classes", "mask", "value")  # on victims of other tasks its cells are skipped
 
     @abstractmethod
     def run(self, view: View) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splitleak.contract import Data, Task
+from splitleak.contract import Attack, Data, Task
 from splitleak.contract.errors import BadInput
 from splitleak.jobs.worker import Worker
 from splitleak.loading import one_line
@@ -31,6 +31,26 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
     """BadInput for what cannot be loaded, divided, built or passed through a network; notes go to the store."""
     for same in by_dataset(cells):
         verify_dataset(same, worker.data(worker.case(same[0])), worker)
+
+
+def fitted(cells: Sequence[Cell], worker: Worker) -> list[Cell]:
+    """The cells, those skipped whose attack is not for the task of their victim."""
+    legal: dict[str, tuple[str, ...]] = {}  # attack -> kinds of task that it is for
+    kinds: dict[str, str] = {}  # dataset -> kind of its task; it is loaded only where an attack is not for all
+    return [cell if cell.skip else replace(cell, skip=_misfit(cell, worker, legal, kinds)) for cell in cells]
+
+
+def _misfit(cell: Cell, worker: Worker, legal: dict[str, tuple[str, ...]], kinds: dict[str, str]) -> str | None:
+    attack, dataset = str(cell.attack), str(cell.dataset)
+    if attack not in legal:
+        legal[attack] = worker.case(cell).attack.tasks
+    if legal[attack] == Attack.tasks:
+        return None
+    if dataset not in kinds:
+        kinds[dataset] = worker.data(worker.case(cell)).task.kind
+    if kinds[dataset] in legal[attack]:
+        return None
+    return f"not for a task of kind {kinds[dataset]} (legal: {', '.join(legal[attack])})"
 
 
 def one_each(cells: Sequence[Cell], *names: str) -> list[Cell]:

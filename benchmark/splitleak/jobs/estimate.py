@@ -19,6 +19,7 @@ import torch
 
 from splitleak.contract.errors import BadInput
 from splitleak.contract.plugin import Spec, defaults
+from splitleak.jobs import check
 from splitleak.jobs.check import one_each
 from splitleak.jobs.steps import Steps, trained
 from splitleak.jobs.trial import Trial, try_out
@@ -57,17 +58,18 @@ class Estimate:
 
 def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]:
     """What `splitleak check` prints: notes of the datasets, skipped cells, counts, untried networks and minutes."""
-    legal = [cell for cell in matrix.cells if not cell.skip]
     worker, threads = Worker(folder, matrix.base, device), torch.get_num_threads()
+    whole = check.fitted(matrix.cells, worker)
+    legal = [cell for cell in whole if not cell.skip]
     torch.set_num_threads(1)  # as in a run
     try:
         trials = try_out(legal, worker)
     finally:
         torch.set_num_threads(threads)
-    skipped = {f"skipped: attack '{cell.attack['name']}': {cell.skip}" for cell in matrix.cells if cell.skip}
+    skipped = {f"skipped: attack '{cell.attack['name']}': {cell.skip}" for cell in whole if cell.skip}
     victims = len(one_each(legal, *VICTIM))
     lines = [*worker.store.warnings, *sorted(skipped)]
-    cells = len(matrix.cells)
+    cells = len(whole)
     left_out = f"({cells - len(legal)} skipped)"
     lines.append(f"{_counted(cells, 'cell')} {left_out} on {_counted(victims, 'victim')}")
     if untried := sum(not trial.tried for trial in trials):

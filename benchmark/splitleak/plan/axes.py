@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from math import prod
 from typing import Any, get_args
 
@@ -38,9 +38,16 @@ def written(block: dict[str, Any]) -> Axes:
     return axes
 
 
-def refuse_too_many(blocks: list[Axes]) -> None:
-    """BadInput where the blocks multiply out to more than LIMIT cells: computed from lengths, nothing is expanded."""
-    counts = [{axis: sum(map(_points_in, values)) for axis, values in axes.items()} for axes in blocks]
+def refuse_too_many(blocks: list[Axes], attacks_in: Callable[[Any], int]) -> None:
+    """BadInput where the blocks multiply out to more than LIMIT cells: computed from lengths, nothing is expanded.
+
+    attacks_in: how many attacks a value of the attack axis stands for.
+    """
+    counts = [
+        {axis: sum(_points_in(v) * (attacks_in(v) if axis == "attack" else 1) for v in values)
+         for axis, values in axes.items()}
+        for axes in blocks
+    ]  # fmt: skip
     cells = sum(prod(count.values()) for count in counts)
     if cells > LIMIT:
         largest = max(counts, key=lambda count: prod(count.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any, cast, get_args
 from splitleak.contract import Attack, Defense, Goal, Grant, Model, Protocol, threats
 from splitleak.contract.errors import BadInput
 from splitleak.contract.protocols import TRAFFIC
+from splitleak.plan import suites
 from splitleak.plan.axes import Axes
 from splitleak.plan.cell import Cell
-from splitleak.plan.points import Made, Point, made, values
+from splitleak.plan.points import Made, Point, aux_grants, made, values
 from splitleak.plan.settings import Federated
 
 
@@ -25,6 +26,7 @@ class Block:
     blank: Cell
     points: dict[str, list[Any]]  # the fields of Point
     attacks: list[Made]
+    suites: list[suites.Part]  # in place of attacks
     blinds: list[str | None]  # goals of the attack `blind`; None: every goal that the other attacks have
     threats: list[str | None]  # None: the weakest that an attack can run under
 
@@ -34,10 +36,22 @@ class Block:
         for chosen in itertools.product(*self.points.values()):
             point = Point(*chosen)
             victim = replace(_victim(self.blank, point), null=point.seed == first)
-            pairs = itertools.product(self.attacks, self.threats)
+            pairs = self._pairs(victim.protocol, point.aux.grants)
             attacked = [_attacked(victim, attack, threat, point.aux.grants) for attack, threat in pairs]
             yield from self._controls(victim, attacked)
             yield from attacked
+
+    def left_out(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """What suites cannot run under the protocols and with the auxiliary records of these cells, and why."""
+        for protocol, aux in dict.fromkeys((cell.protocol, aux_grants(cell.aux)) for cell in cells):
+            for part in self.suites:
+                yield from part.left_out(protocol, aux, self.threats)
+
+    def _pairs(self, protocol: str, aux: Grant) -> Iterator[tuple[Made, str | None]]:
+        """Each attack with the threats that it runs under."""
+        yield from itertools.product(self.attacks, self.threats)
+        for part in self.suites:
+            yield from ((one.attack, one.threat) for one in part.attacks(protocol, aux, self.threats))
 
     def _controls(self, victim: Cell, attacked: list[Cell]) -> Iterator[Cell]:
         """`blind` for each pair of threat and goal that occurs."""
@@ -52,10 +66,12 @@ class Block:
 def block(axes: Axes, blank: Cell, base: Path) -> Block:
     """Make and check the plug-ins of every axis; files of plug-ins are named from `base`."""
     points = values(axes, cast(Federated, blank.federated), base)
+    if parts := suites.on_axis(axes["attack"]):
+        return Block(replace(blank, federated=None), points, [], parts, [None], axes["threat"])
     attacks = [made("attack", given, base) for given in axes["attack"]]
     blinds = [given.get("goal") for given in axes["attack"] if given["name"] == "blind"]
     others = [attack for attack in attacks if attack.spec["name"] != "blind"]
-    return Block(replace(blank, federated=None), points, others, blinds, axes["threat"])
+    return Block(replace(blank, federated=None), points, others, [], blinds, axes["threat"])
 
 
 def _victim(blank: Cell, point: Point) -> Cell:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from splitleak.contract.errors import BadInput, did_you_mean
 from splitleak.contract.plugin import Spec
-from splitleak.plan import available, axes, cells, plugins
+from splitleak.plan import available, axes, cells, plugins, suites
 from splitleak.plan.cell import Cell
 from splitleak.plan.plain_values import plain_values
 from splitleak.plan.settings import FEDERATED, AboutSection, Evaluate, Federated, Train
@@ -120,14 +120,17 @@ def _expand(raw: dict[str, Any], base: Path, data: str) -> Matrix:
     blocks = _sections(raw)
     blank = _blank(raw)
     lists = [axes.written(block) for block in blocks]
-    axes.refuse_too_many(lists)
+    axes.refuse_too_many(lists, suites.size)
     found: list[Cell] = []
     notes: list[str] = []
     for one in lists:
         whole = axes.expanded(one)
         whole["dataset"], replaced = available.chosen(whole["dataset"], data, base)
         notes += replaced
-        found += cells.block(whole, blank, base).cells()
+        block = cells.block(whole, blank, base)
+        made = list(block.cells())
+        found += made
+        notes += block.left_out(made)
     return Matrix(_unique(found), base, tuple(dict.fromkeys(notes)))
 
 

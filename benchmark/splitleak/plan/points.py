@@ -94,8 +94,15 @@ def _aux(given: Spec, base: Path) -> Aux:
         raise BadInput(
             f"axis 'aux': '{name}' takes n and labels, not {', '.join(map(_cut, sorted(set(rest) - {'name'})))}"
         )
-    grants = Grant(0) if name == "none" else Grant.AUX | Grant.AUX_LABELS if labels else Grant.AUX
-    return Aux(rest | {"n": n, "labels": labels}, grants)
+    spec = rest | {"n": n, "labels": labels}
+    return Aux(spec, aux_grants(spec))
+
+
+def aux_grants(spec: Spec) -> Grant:
+    """What a value of the `aux` axis grants."""
+    if spec["name"] == "none":
+        return Grant(0)
+    return Grant.AUX | Grant.AUX_LABELS if spec.get("labels", True) else Grant.AUX
 
 
 def _cut(key: str) -> str:

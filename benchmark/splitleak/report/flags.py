@@ -20,12 +20,14 @@ MEANINGS = {  # of each flag, short enough for one line
     "early-collapse": "the model came to give one constant answer",
     "idle-defense": "the defence changed nothing: victim and messages are the undefended ones",
     "few-seeds": "fewer than three seeds",
+    "worst-partial": "no suite is complete: attacks that were not run may do more than `worst`",
     "detected": "a defence saw the hijack and stopped the training",
     "patients-shared": "the same people are in several parts of the data",
     "reference-split": "test records are training records, as published",
     "test-in-train": "some test records are training records and were left out",
     "stale": "the code of a plug-in or of the harness has changed since: run it again",
 }
+PARTIAL = "worst-partial"
 FEW = 3  # seeds below which a row has too few
 NEAR = 0.02  # of the floor
 USUAL_GAIN = 0.1  # above a constant answer: what the undefended victim counts as where its row is missing
@@ -62,6 +64,8 @@ def _of_the_victim(key: RowKey, done: Sequence[Record], evidence: Evidence) -> I
         yield "idle-defense"
     if done and len(done) < FEW:
         yield "few-seeds"
+    if done and evidence.suite(key) is None:
+        yield PARTIAL
 
 
 def _is_idle(key: RowKey, done: Sequence[Record], evidence: Evidence) -> bool:

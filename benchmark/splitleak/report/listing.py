@@ -1,9 +1,10 @@
-"""`splitleak list`: plug-ins, threat models and matrices in 100 columns."""
+"""`splitleak list`: plug-ins, threat models, matrices and suites in 100 columns."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from enum import Flag
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from splitleak.contract import threats
 from splitleak.contract.errors import BadInput, did_you_mean
-from splitleak.plan import matrix, plugins
+from splitleak.plan import matrix, plugins, suites
 from splitleak.report import text
 
 WIDTH = 100
@@ -24,7 +25,7 @@ def listing(what: str) -> str:
         f"{kind}s": lambda kind=kind: _plugins(kind)  # type: ignore[misc]
         for kind in plugins.FOLDERS
     }
-    lists |= {"threats": _threats, "matrices": _matrices}
+    lists |= {"threats": _threats, "matrices": _matrices, "suites": _suites}
     if what not in lists:
         raise BadInput(f"no list of '{what}'{did_you_mean(what, lists)} (legal: {', '.join(lists)})")
     return _entries(lists[what]())
@@ -84,3 +85,25 @@ def _matrix(name: str) -> Entry:
     parts = [f"dataset {', '.join(about.datasets)}", text.count(about.cells, "cell")]
     parts += [] if about.minutes is None else [f"about {about.minutes:g} min on two cores"]
     return name, about.what, "; ".join(parts)
+
+
+def _suites() -> list[Entry]:
+    return [(suite.name, _about(suite), _attacks(suite)) for suite in suites.newest_first()]
+
+
+def _about(suite: suites.Suite) -> str:
+    return suite.about.what + ("" if suite.about.released else " Not released yet: its content may change.")
+
+
+def _attacks(suite: suites.Suite) -> str:
+    """`inputs: eavesdropper (channel), honest_server (query_free, pcat); labels: ...`."""
+    goals = []
+    for goal in suite.goals:
+        by_threat: dict[str, list[str]] = defaultdict(list)
+        for one in suite.attacks:
+            if one.goal is goal:
+                by_threat[one.threat].append(str(one.plugin))
+        goals.append(
+            f"{goal.value}: " + ", ".join(f"{threat} ({', '.join(each)})" for threat, each in by_threat.items())
+        )
+    return "; ".join(goals)

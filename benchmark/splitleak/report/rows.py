@@ -51,6 +51,10 @@ class RowKey:
         """What all attacks on this victim with this goal share: the cell without threat and attack."""
         return self._of({name: value for name, value in self.cell.items() if name not in OF_THE_ATTACK})
 
+    def victim(self) -> RowKey:
+        """What all attacks on this victim share, whatever their goal."""
+        return self._of({name: value for name, value in self.cell.items() if name not in (*OF_THE_ATTACK, "goal")})
+
     @property
     def control(self) -> bool:
         """Is it the row of `blind`, the best guess without the channel?"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splitleak.contract import threats
+from splitleak.report.flags import PARTIAL
 from splitleak.report.rows import granted, is_control
 from splitleak.report.worst import WORKS
 
@@ -50,10 +51,14 @@ class DefenseRows:
         return next((row["utility_ci95"] for row in self.rows if row["utility"] is not None), None)
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """By the worst case over real threats (`oracle` is a bound); last where no attack is known to work."""
-        worst = [row["worst"] for row in self.rows if row["threat"] != "oracle" and row["worst"] is not None]
-        return not worst, max(worst, default=0.0)
+    def rank(self) -> tuple[bool, bool, float]:
+        """By the worst case over real threats (`oracle` is a bound).
+
+        Behind all complete ones where it is partial, and there last where no attack is known to work.
+        """
+        real = [row for row in self.rows if row["threat"] != "oracle"]
+        worst = [row["worst"] for row in real if row["worst"] is not None]
+        return any(map(is_partial, real)), not worst, max(worst, default=0.0)
 
 
 def defenses_of(rows: Sequence[Row]) -> list[DefenseRows]:
@@ -76,7 +81,13 @@ def _best(threat: str, rows: Sequence[Row], proven: set[tuple[str, str]]) -> Bes
     if not any(row["n_seeds"] for row in here):
         return Best(threat, why=f"not measured ({here[0]['status']})")
     attacks = any(not is_control(row["attack"]) for row in here)
-    return Best(threat, why=NONE_WORKS if attacks or here[0]["worst"] is not None else ONLY_BLIND)
+    why = NONE_WORKS if attacks or here[0]["worst"] is not None else ONLY_BLIND
+    return Best(threat, why=f"{why} (partial)" if any(map(is_partial, here)) else why)
+
+
+def is_partial(row: Row) -> bool:
+    """Were not all attacks of a suite run, so that the worst case may be higher?"""
+    return PARTIAL in str(row["flags"]).split()
 
 
 def _may_be_strongest(row: Row, threat: str, proven: set[tuple[str, str]]) -> bool:

@@ -29,8 +29,8 @@ GOALS = {  # what the attacks aim at, and the measure beside the advantage
     "property": ("infer a property of the records", "AUC", "auc"),
 }
 RANKED = (
-    "Defences stand in the order of their worst case, the least leakage first; those that "
-    "no working attack was run against come last."
+    "Defences stand in the order of their worst case, the least leakage first, and behind them those "
+    "whose worst case is partial; in both groups those that no working attack was run against come last."
 )
 LEGEND = "adv.: 0 is the best guess without the channel, 1 is everything."
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
+from splitleak.contract import threats
+from splitleak.contract.nouns import Goal
+from splitleak.plan import suites
+from splitleak.plan.points import aux_grants
 from splitleak.records import Record
-from splitleak.report.rows import RowKey
+from splitleak.report.rows import RowKey, canonical
 
+TASKS = {"accuracy": "classes", "iou": "mask", "r2": "value"}  # by the metric of the victim's utility
 WORKS = 0.02  # an attack that is not this far above the floor, here or on the undefended victim, has failed
 
 
@@ -21,7 +26,9 @@ class Evidence:
         self._done = {key: records for key, records in finished.items() if records}
         self._strength = {key: mean(strength(r) for r in records) for key, records in self._done.items()}
         self._rivals: dict[RowKey, list[RowKey]] = defaultdict(list)
-        for key in self._done:
+        self._victim_seeds: dict[RowKey, set[int]] = defaultdict(set)
+        for key, records in self._done.items():
+            self._victim_seeds[key.victim()] |= _seeds(records)
             if not key.control:
                 self._rivals[key.question()].append(key)
 
@@ -46,13 +53,51 @@ class Evidence:
 
         Never below 0: an attacker whose attack does worse can still make the blind guess.
         """
-        held = key.grants
-        rivals = [
-            self._strength[other]
-            for other in self._rivals[key.question()]
-            if not other.grants & ~held and self.works(other)
-        ]
+        rivals = [self._strength[other] for other in self._holding_no_more(key) if self.works(other)]
         return max(0.0, *rivals) if rivals else None
+
+    def best_known(self, key: RowKey) -> float | None:
+        """The highest of any record on this victim and goal, working or not, of the same threats; never below 0."""
+        known = [strength(record) for other in self._holding_no_more(key) for record in self._done[other]]
+        return max(0.0, *known) if known else None
+
+    def suite(self, key: RowKey) -> str | None:
+        """The newest suite that is complete: each of its attacks that can run here has finished on all seeds.
+
+        Here: on this victim, with this goal, under a threat that holds no more than this one. Seeds: all of the victim.
+        """
+        if key not in self._done:
+            return None
+        wanted = self._victim_seeds[key.victim()]
+        finished: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for other in self._holding_no_more(key):
+            finished[other.cell["threat"], canonical(other.cell["attack"])] |= _seeds(self._done[other])
+        for suite in suites.newest_first():
+            asked = [(one.threat, canonical(one.attack.spec)) for one in self._asked(suite, key)]
+            if asked and all(wanted <= finished[place] for place in asked):
+                return suite.name
+        return None
+
+    def _holding_no_more(self, key: RowKey) -> list[RowKey]:
+        """The rows of attacks on this victim and goal, of the threats that hold no more than this one."""
+        return [other for other in self._rivals[key.question()] if not other.grants & ~key.grants]
+
+    def _asked(self, suite: suites.Suite, key: RowKey) -> list[suites.Listed]:
+        """The attacks of a suite that this row's worst case is made of."""
+        protocol, aux = key.cell["protocol"], aux_grants(key.cell["aux"])
+        task = TASKS.get(self._done[key][0]["utility_metric"])
+        return [
+            one
+            for one in suite.known(protocol)
+            if one.goal is Goal(key.cell["goal"])
+            and not threats.THREATS[one.threat].on(protocol) & ~key.grants
+            and task in one.plugin.tasks
+            and one.objection(protocol, aux) is None
+        ]
+
+
+def _seeds(records: Sequence[Record]) -> set[int]:
+    return {record["cell"]["seed"] for record in records}
 
 
 def strength(record: Record) -> float:
