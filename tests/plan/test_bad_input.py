@@ -11,6 +11,31 @@ import pytest
 # What a matrix has beside toy signals under ecg_cnn, and what the one line says, in this order.
 AXES = {
     "unknown attack": ('attack = ["bilnd"]', "m.toml.*no attack named 'bilnd'; did you mean 'blind'.*attacks: .*blind"),
+    "unknown suite": ('attack = ["standard_9"]', "no suite 'standard_9'; did you mean 'standard_1'.*suites: stand"),
+    "misspelt suite": ('attack = ["standrd"]', "no suite 'standrd'; did you mean 'standard'.*standard_1.*the newest"),
+    "suite beside an attack": (
+        'attack = ["standard", "channel"]',
+        "axis 'attack': suite 'standard_1' stands alone, not beside 'channel': it brings .* a .*matrix.* of their own",
+    ),
+    "suite beside the control": ('attack = ["blind", "standard_1"]', "stands alone, not beside 'blind': it brings"),
+    "suite beside a file": ('attack = ["standard", "./toy_peek.py"]', "stands alone, not beside './toy_peek.py'"),
+    "parameter of a suite": (
+        'attack = [{ name = "standard", steps = 9 }]',
+        r"suite 'standard': no parameter 'steps' \(parameters: goal\); its attacks are fixed",
+    ),
+    "unknown goal of a suite": (
+        'attack = [{ name = "standard", goal = "lables" }]',
+        r"suite 'standard': it has no attack on goal 'lables'; did you mean 'labels'\? \(goals: inputs, labels, memb",
+    ),
+    "goal without attacks": (
+        'attack = [{ name = "standard_1", goal = ["inputs", "property"] }]',
+        r"suite 'standard_1': it has no attack on goal 'property' \(goals: inputs, labels, membership\)",
+    ),
+    "number for the goal of a suite": ('attack = [{ name = "standard", goal = 1 }]', "no attack on goal 1 .goals: inp"),
+    "too many cells of a suite": (
+        f'attack = ["standard"]\nseed = {list(range(9000))}',
+        r"[\d,]+ cells \(\d+ attack x 9,000 seed\), and a matrix may have 100,000: split the matrix",
+    ),
     "unknown defence": ('defense = ["nome"]', "no defense named 'nome'; did you mean 'none'.*laplace_range"),
     "unknown protocol": ('protocol = ["vanila"]', "no protocol 'vanila'; did you mean 'vanilla'.*central.*u_shape"),
     "unknown threat": ('threat = ["onest_server"]', "no threat 'onest_server'; did you mean 'honest_server'.*oracle"),

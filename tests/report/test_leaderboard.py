@@ -22,7 +22,7 @@ CONTRACT = (
     "advantage_ci95, advantage_drop, advantage_drop_ci95, null_advantage, mse, psnr, ssim, reid_top1, dcor, dtw, "
     "judge_accuracy, label_accuracy, auc, tpr_at_1fpr, epsilon, bytes_up, bytes_down, seconds_train, seconds_attack, "
     "detected_at, worst, flags, status, version, settings, privacy, epsilon_person, auc_class, nearest_aux, "
-    "reid_strangers, reid_chance"
+    "reid_strangers, reid_chance, suite, best_known"
 )
 HERE = Path.cwd()
 
@@ -144,18 +144,18 @@ def test_what_an_attack_finds_behind_a_defence_counts_even_if_it_fails_undefende
 
 def test_of_two_classes_an_order_without_a_threshold_is_a_leak() -> None:
     row = only(record("norm", metrics={"advantage": -0.15, "signed_auc": 0.88}))
-    assert (row["advantage"], row["worst"], row["flags"]) == (-0.15, 0.88, "few-seeds")
+    assert (row["advantage"], row["worst"], row["flags"]) == (-0.15, 0.88, "few-seeds worst-partial")
 
 
 def test_attack_beaten_by_a_defence_alone_is_below_blind() -> None:
     found = rows(record(advantage=0.9), record(defense="laplace_range", advantage=-0.1))
-    assert found["laplace_range channel eavesdropper"]["flags"].split() == ["below-blind", "few-seeds"]
-    assert found["none channel eavesdropper"]["flags"].split() == ["few-seeds"]
+    assert found["laplace_range channel eavesdropper"]["flags"].split() == ["below-blind", "few-seeds", "worst-partial"]
+    assert found["none channel eavesdropper"]["flags"].split() == ["few-seeds", "worst-partial"]
 
 
 def test_control_is_never_flagged_as_failed_and_never_the_worst() -> None:
     row = only(record("blind", advantage=0.0))
-    assert row["flags"].split() == ["few-seeds"]
+    assert row["flags"].split() == ["few-seeds", "worst-partial"]
     assert "worst" not in row
 
 
@@ -187,8 +187,8 @@ def test_collapse_is_half_of_what_is_above_a_constant_answer(utility: float, col
 
 
 def test_few_seeds_are_fewer_than_three() -> None:
-    assert only(*(record(seed=s) for s in range(2)))["flags"].split() == ["few-seeds"]
-    assert only(*(record(seed=s) for s in range(3)))["flags"] == ""
+    assert only(*(record(seed=s) for s in range(2)))["flags"].split() == ["few-seeds", "worst-partial"]
+    assert only(*(record(seed=s) for s in range(3)))["flags"] == "worst-partial"
 
 
 @pytest.mark.parametrize("kind", ["dataset", "model", "defense", "attack"])
@@ -213,7 +213,7 @@ def test_row_of_another_version_is_stale() -> None:
 def test_flags_of_the_data_the_null_twin_and_detection_are_told() -> None:
     twin = {"metrics": {"advantage": 0.3}, "leaks": True, "p": None}
     row = only(record(null=twin, detected_at=7, flags=["patients-shared"]))
-    assert row["flags"].split() == ["null-leak", "few-seeds", "detected", "patients-shared"]
+    assert row["flags"].split() == ["null-leak", "few-seeds", "worst-partial", "detected", "patients-shared"]
     assert (row["null_advantage"], row["detected_at"]) == (0.3, 7)
 
 

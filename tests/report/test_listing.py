@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from splitleak.contract.errors import BadInput
-from splitleak.plan import matrix, plugins
+from splitleak.plan import matrix, plugins, suites
 from splitleak.report import listing
 
 KINDS = [f"{kind}s" for kind in plugins.FOLDERS]
 
 
-@pytest.mark.parametrize("what", [*KINDS, "threats", "matrices"])
+@pytest.mark.parametrize("what", [*KINDS, "threats", "matrices", "suites"])
 def test_lists_fit_100_columns(what: str) -> None:
     assert max(map(len, listing.listing(what).splitlines())) <= listing.WIDTH
 
@@ -41,3 +41,12 @@ def test_matrix_that_needs_a_missing_package_is_listed_with_the_reason(monkeypat
 
     monkeypatch.setattr(matrix, "about", refuse)
     assert listing._matrix("smoke") == ("smoke", "cannot be read here", "pip install it")
+
+
+def test_suites_say_their_attacks_by_goal_and_threat_and_whether_they_may_change() -> None:
+    said = " ".join(listing.listing("suites").split())
+    for suite in suites.newest_first():
+        assert suite.name in said
+        assert suite.about.released or "Not released yet" in said
+        for one in suite.attacks:
+            assert re.search(rf"{one.goal.value}: .*{one.threat} \([^;]*{re.escape(str(one.plugin))}", said)

@@ -56,7 +56,7 @@ def test_a_seed_with_and_without_its_null_run_counts_once(order: tuple[int, ...]
     board = leaderboard([twice()[i] for i in order])
     assert (len(board), board["n_seeds"][0], board["null_advantage"][0]) == (1, 2, -0.1)
     assert board["advantage_ci95"][0] == pytest.approx(12.7062 * 0.1, rel=1e-4)  # t(0.975, 1), two seeds
-    assert board["flags"][0] == "few-seeds"
+    assert board["flags"][0] == "few-seeds worst-partial"
 
 
 def test_other_tables_count_a_seed_once_too() -> None:

@@ -181,8 +181,8 @@ def on_axis(values: Sequence[Spec]) -> list[Part]:
     others = [value["name"] for value in values if not _names_suite(value["name"], attacks)]
     if parts and others:
         raise BadInput(
-            f"axis 'attack': suite '{parts[0].suite.name}' stands alone, not beside {', '.join(map(shown, others))}: it "
-            "brings its own attacks and 'blind'; other attacks go into a [[matrix]] of their own"
+            f"axis 'attack': suite '{parts[0].suite.name}' stands alone, not beside {', '.join(map(shown, others))}: "
+            "it brings its own attacks and 'blind'; other attacks go into a [[matrix]] of their own"
         )
     return parts
 
