@@ -49,6 +49,7 @@ class Mistake:
 
 
 GOALS, RELEASE, VIEW = "score/test_goals.py::test_", "score/test_release.py::test_", "contract/test_view.py::test_"
+WORST = "report/test_worst_case.py::test_"
 METRICS, BOARD = "score/test_metrics.py::test_", "report/test_leaderboard.py::test_"
 SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
@@ -178,13 +179,25 @@ PLANTED = [
             ".amin(1) - slack", ".amin(1) + slack", f"{METRICS}ties_re_identify_nobody"),
     # The table
     Mistake("only an attack that works counts for the worst case", "report/worst.py",
-            " and self.works(other)", "",
+            " if self.works(other)]", "]",
             f"{BOARD}attack_that_works_nowhere_is_flagged_in_all_its_rows_and_never_the_worst"),
     Mistake("what an attack finds behind a defence counts", "report/worst.py",
             "for k in (key.undefended(), key))", "for k in (key.undefended(),))",
             f"{BOARD}what_an_attack_finds_behind_a_defence_counts_even_if_it_fails_undefended"),
     Mistake("the worst case is of threats that grant no more", "report/worst.py",
-            "if not other.grants & ~held and", "if", f"{BOARD}worst_is_over_threats_that_hold_no_more"),
+            " if not other.grants & ~key.grants]", "]", f"{BOARD}worst_is_over_threats_that_hold_no_more"),
+    Mistake("a suite is complete on every seed", "report/worst.py",
+            "all(wanted <= finished[place] for", "all(finished[place] for",
+            f"{WORST}a_missing_attack_makes_its_threat_partial_and_all_that_hold_more"),
+    Mistake("a suite is complete under weaker threats too", "report/worst.py",
+            "and not threats.THREATS[one.threat].on(protocol) & ~key.grants", "and one.threat == key.cell[\"threat\"]",
+            f"{WORST}a_missing_attack_makes_its_threat_partial_and_all_that_hold_more"),
+    Mistake("a partial worst case is ranked behind complete ones", "report/strongest.py",
+            "any(map(is_partial, real)), not worst", "False, not worst",
+            f"{WORST}partial_worst_cases_stand_behind_complete_ones_and_say_so"),
+    Mistake("a suite is the cells of its attacks by hand", "plan/suites.py",
+            "if one.objection(protocol, aux) is None]", "]",
+            "plan/test_suites.py::test_a_suite_is_the_same_cells_as_its_attacks_by_hand"),
     Mistake("drops are paired by seed", "report/table.py",
             'before = {r["cell"]["seed"]: r for r in undefended}',
             'before = {r["cell"]["seed"]: undefended[0] for r in undefended}', f"{BOARD}drops_are_paired_by_seed"),
