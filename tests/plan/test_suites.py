@@ -169,6 +169,16 @@ def test_what_is_left_out_is_said_with_the_reason_where_a_user_would_wonder() ->
     assert "channel" not in {cell.attack["name"] for cell in poor.cells}
 
 
+@pytest.mark.parametrize("tasks", ['"classes"', '("clases",)', '["classes"]'])
+def test_tasks_of_an_attack_are_known_ones_in_a_tuple(lab: Any, main: Any, tasks: str) -> None:
+    name = lab.attack("odd", "return view.smashed")
+    text = (lab.folder / "odd.py").read_text()
+    lab.write("odd.py", text.replace("    def run", f"    tasks = {tasks}\n    def run"))
+    lab.matrix(f"attack = [{name}]")
+    assert "attack './odd.py': `tasks` must be a tuple of classes, mask, value" in main("check", "m.toml").line
+
+
+@pytest.mark.slow
 def test_an_attack_is_skipped_where_it_is_not_for_the_task(run: Any) -> None:
     norm: dict[str, Any] = {"attack": ["norm", "inverse_labels"], "protocol": "u_shape", "model": "toy_chain"}
     for task, kind in (("value", "value"), ("classes", None)):
@@ -179,6 +189,7 @@ def test_an_attack_is_skipped_where_it_is_not_for_the_task(run: Any) -> None:
         assert found == {"eavesdropper": skipped if kind else ("done", None), "query_server": ("done", None)}
 
 
+@pytest.mark.slow
 def test_check_counts_the_cells_of_a_suite_and_takes_minutes_from_earlier_records(lab: Any, main: Any) -> None:
     lab.matrix('attack = [{ name = "standard", goal = "membership" }]')
     assert "4 cells (0 skipped) on 1 victim" in main("check", "m.toml").out  # two attacks, and blind under two threats

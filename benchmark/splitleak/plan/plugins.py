@@ -75,6 +75,8 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
     for name, wanted in (("goal", Goal), ("needs", Grant)) if kind == "attack" else ():
         if not isinstance(getattr(made, name, None), wanted):
             raise BadInput(f"attack '{spec['name']}': its class must say `{name}`, a {wanted.__name__}")
+    if isinstance(made, Attack) and not (isinstance(made.tasks, tuple) and all(t in Attack.tasks for t in made.tasks)):
+        raise BadInput(f"attack '{spec['name']}': `tasks` must be a tuple of {', '.join(Attack.tasks)}")
     return made
 
 
