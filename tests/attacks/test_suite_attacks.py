@@ -18,6 +18,7 @@ from splitleak.score import metrics
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
+from .test_attacks_fora import BEATS
 from .test_attacks_inputs import FLAT, SIGNALS
 from .test_attacks_labels import N, binary, trained_head, vanilla, view_of
 
@@ -26,6 +27,7 @@ LEAST = 0.1  # advantage; the floor is 0
 SHORT = {"width": 16, "curve": 1000, "iterations": 800, "pilot": 400}
 KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the victim, and parameters of a short run
     "channel": (SIGNALS, {}),
+    "fora": (BEATS, {"tail": 1000, "width": 16}),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0}),
     "pcat": (SIGNALS, {"warmup": 0, "tail": 300, "invert": 300, "width": 16}),
     "unsplit": (FLAT, {"tv": 0.0}),
@@ -44,7 +46,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fsha", "splitspy")
+SLOW = ("fora", "fsha", "splitspy")
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 

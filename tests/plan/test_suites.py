@@ -27,11 +27,11 @@ EVERY = [(suite, one) for suite in suites.newest_first() for one in suite.attack
 SIMILARITY: list[Any] = ["cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match"]
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "query_free", "pcat", "unsplit", "inverse_network", "rmle", "fsha", "splitspy", "oracle_decoder",
-        "norm", *SIMILARITY, "membership", {"name": "membership", "source": "gradient"},
+        "channel", "fora", "query_free", "pcat", "unsplit", "inverse_network", "rmle", "fsha", "splitspy",
+        "oracle_decoder", "norm", *SIMILARITY, "membership", {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
-        "channel", "query_free", "pcat", "unsplit", "inverse_network", "rmle", "fsha", "oracle_decoder", "norm",
+        "channel", "fora", "query_free", "pcat", "unsplit", "inverse_network", "rmle", "fsha", "oracle_decoder", "norm",
         *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],
@@ -165,7 +165,7 @@ def test_what_is_left_out_is_said_with_the_reason_where_a_user_would_wonder() ->
     )
     assert asked[1].endswith("has no attack on labels here (protocol 'vanilla', threat honest_server)")
     poor = cells(attack="standard", aux="none")
-    assert any("without channel: threat 'eavesdropper'" in note and "grant AUX" in note for note in poor.notes)
+    assert any("without channel, fora: threat 'eavesdropper'" in note and "grant AUX" in note for note in poor.notes)
     assert "channel" not in {cell.attack["name"] for cell in poor.cells}
 
 

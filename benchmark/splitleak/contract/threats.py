@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from splitleak.contract.nouns import Goal, Grant
 from splitleak.contract.protocols import TRAFFIC, Protocol
 
-WIRE = Grant.SMASHED | Grant.GRADIENT | Grant.LABELS
-HONEST = WIRE | Grant.TOP | Grant.STEPS | Grant.ARCHITECTURE | Grant.HINTS
+WIRE = Grant.SMASHED | Grant.GRADIENT | Grant.LABELS | Grant.STEPS  # each message, while the training goes on too
+HONEST = WIRE | Grant.TOP | Grant.ARCHITECTURE | Grant.HINTS
 FEDERAL = Grant.UPDATES | Grant.ARCHITECTURE  # all that the server of a federation can have
 DATA = Grant.AUX | Grant.AUX_LABELS  # granted by the `aux` axis, never by a threat
 EVERYTHING = ~Grant(0)

@@ -1,0 +1,59 @@
+"""FORA, where it is known what there is to find: it needs no label and no query, and noise tells it nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from splitleak.attacks.fora import Fora, Substitute
+from splitleak.contract import Grant
+from splitleak.contract.threats import granted, objection
+from splitleak.defenses.none import NoDefense
+from splitleak.score.scene import Scene
+
+from .test_attacks_inputs import advantage
+
+Stage = Callable[..., Scene]
+BEATS: dict[str, Any] = {  # a mirrored or permuted beat is no beat, so that messages alone tell what is what
+    "dataset": {"name": "ecg_synthetic", "n": 1000},
+    "model": "ecg_cnn",
+    "train": {"epochs": 3, "batch_size": 32},
+    "attack": {"name": "fora", "tail": 1000, "width": 16},
+    "evaluate": {"targets": 100},
+}
+NOISE = {"name": "laplace_range", "epsilon": 5.0}
+
+
+@pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
+def test_whoever_reads_the_wire_can_do_it(protocol: str) -> None:
+    assert objection("eavesdropper", protocol, Fora.goal, Fora.needs, Grant.AUX) is None
+
+
+def test_who_reads_the_wire_sees_the_training_and_has_no_part_of_the_server() -> None:
+    held = granted("eavesdropper", "vanilla", Fora.goal, Grant(0))
+    assert Grant.STEPS in held
+    assert not held & (Grant.TOP | Grant.ARCHITECTURE | Grant.HINTS | Grant.TAMPER)
+
+
+@pytest.mark.slow
+def test_messages_alone_tell_what_was_sent_and_empty_ones_nothing(stage: Stage) -> None:
+    scene = stage(**BEATS)
+    assert advantage(scene) > 0.7
+    assert advantage(scene, null=True) <= 0.02
+
+
+@pytest.mark.slow
+def test_the_substitute_sends_through_the_defence(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = stage(**BEATS, defense=NOISE)
+    aware = advantage(scene)
+    begin = Substitute.__init__
+
+    def unaware(self: Substitute, *given: Any) -> None:
+        begin(self, *given)
+        self.defense = NoDefense()
+
+    monkeypatch.setattr(Substitute, "__init__", unaware)
+    assert aware > 0.65
+    assert advantage(scene) < aware - 0.15
