@@ -5,13 +5,14 @@ labels of the batch on the wire (any labels in a u-shape, where labels do not cr
 cross-entropy through the server's current part, which does not change. Then a decoder learns from pairs (pseudo(x), x)
 and is applied to z (N, *cut): guess (N, *in).
 
+With `align` above 0 it is another, stronger attack: pseudo(x) is also drawn towards the batch on the wire, by the
+multi-kernel discrepancy of FORA (Xu et al., CVPR 2024, section 4). Cross-entropy alone copies what the client does for
+the task, but not its coordinates.
+
 Source: Gao and Zhang, "PCAT: Functionality and Data Stealing from Split Learning by Pseudo-Client Attack", USENIX
 Security 2023, sections 4-5.
 
 Differs from the paper:
-- `align` also draws pseudo(x) towards the batch on the wire, by the multi-kernel discrepancy of FORA (Xu et al., CVPR
-  2024, section 4). Cross-entropy alone copies what the client does for the task, but not its coordinates. This is no
-  small difference: align = 0 is the paper's attack.
 - The decoder learns from all auxiliary records, without their labels; the paper's learns from the labelled ones.
 - After the training there are `tail` more steps, on the released messages.
 """
@@ -35,7 +36,7 @@ class Pcat(Attack):
 
     per_class: int = 25  # labelled records of each class; paper: 5 to 250
     warmup: int = 100  # batches before the pseudo-client starts to learn; paper: about 100
-    align: float = 10.0  # weight of the discrepancy beside the task's loss; paper: 0
+    align: float = 0.0  # weight of the discrepancy beside the task's loss; paper: 0; 10 works on heartbeats
     tail: int = 1000  # steps on the released messages after training; paper: 0
     invert: int = 1500  # steps of the decoder
     batch: int = 32  # of the decoder, and of the tail

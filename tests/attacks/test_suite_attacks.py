@@ -29,7 +29,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "channel": (SIGNALS, {}),
     "fora": (BEATS, {"tail": 1000, "width": 16}),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0}),
-    "pcat": (SIGNALS, {"warmup": 0, "tail": 300, "invert": 300, "width": 16}),
+    "pcat": (SIGNALS, {"align": 10.0, "warmup": 0, "tail": 300, "invert": 300, "width": 16}),
     "unsplit": (FLAT, {"tv": 0.0}),
     "inverse_network": (FLAT, {"steps": 200, "width": 8}),
     "rmle": (FLAT, {}),

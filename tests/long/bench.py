@@ -46,7 +46,10 @@ epochs = 1
 targets = 200
 """
 EQUAL = ", ".join(f'{{ name = "inverse_network", steps = 150, lr = {3e-3 + i * 1e-6:g} }}' for i in range(CELLS))
-EVERY = '{ name = "pcat", tail = 100, invert = 100 }, { name = "fsha", iterations = 300, pilot = 100, curve = 100 }'
+EVERY = (
+    '{ name = "pcat", align = 10, tail = 100, invert = 100 }, '
+    '{ name = "fsha", iterations = 300, pilot = 100, curve = 100 }'
+)
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,15 @@ HEAD: dict[str, Any] = {
     "seed": [0, 1],
 }
 EVERY = [(suite, one) for suite in suites.newest_first() for one in suite.attacks]
+PCAT = {"name": "pcat", "align": 10}
 SIMILARITY: list[Any] = ["cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match"]
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "fora", "query_free", "pcat", "unsplit", "inverse_network", "rmle", "fsha", "splitspy",
+        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "rmle", "fsha", "splitspy",
         "oracle_decoder", "norm", *SIMILARITY, "membership", {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
-        "channel", "fora", "query_free", "pcat", "unsplit", "inverse_network", "rmle", "fsha", "oracle_decoder", "norm",
+        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "rmle", "fsha", "oracle_decoder", "norm",
         *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],

@@ -68,7 +68,7 @@ def test_a_missing_attack_makes_its_threat_partial_and_all_that_hold_more(one: L
     [
         ({"protocol": "u_shape"}, "splitspy"),  # needs labels that cross the wire
         ({"protocol": "u_shape", "utility_metric": "iou"}, "splitspy"),
-        ({"aux": {"name": "same", "n": None, "labels": False}}, "pcat"),
+        ({"aux": {"name": "same", "n": None, "labels": False}}, "pcat(align=10)"),
         ({"aux": {"name": "none", "n": None, "labels": True}}, "channel"),
     ],
 )
