@@ -133,6 +133,14 @@ class ClientUtility(TypedDict):
     records: int  # private records that the client trained on
 
 
+class Control(TypedDict):
+    """Scores of the guess for records that trained nobody and were sent among the targets."""
+
+    n: int  # strangers
+    advantage: float
+    reid_top1: float
+
+
 class CurvePoint(TypedDict):
     """What an attack that works during training had reached at one step."""
 
@@ -198,6 +206,7 @@ class Record(TypedDict, total=False):
 
     # The attack
     metrics: Metrics
+    control: Control  # the same attack's guess for strangers; absent without a control population
     bootstrap_ci95: float  # half-width of the 95 % interval of the advantage over targets
     floor: str  # which guess without the channel is the floor: "mean record", "class mean", "centroids", "constant" ...
     n_targets: int  # records that are scored

@@ -122,11 +122,10 @@ def test_one_line_about_a_file_of_a_suite(wrong: dict[str, Any], said: str) -> N
 
 @pytest.mark.parametrize("protocol", BY_HAND)
 def test_a_suite_is_the_same_cells_as_its_attacks_by_hand(protocol: str) -> None:
-    """Key by key: records of one are records of the other. The control is there without being named."""
-    standard, by_hand = (
-        cells(attack="standard", protocol=protocol),
-        cells(attack=["blind", *BY_HAND[protocol]], protocol=protocol),
-    )
+    """Key by key: records of one are records of the other. `blind` and strangers are there without being named."""
+    standard = cells(attack="standard", protocol=protocol)
+    axes = HEAD | {"attack": ["blind", *BY_HAND[protocol]], "protocol": [protocol]}
+    by_hand = matrix.read({"matrix": axes, "evaluate": {"control": True}})
     assert keys(standard) == keys(by_hand)
     assert keys(cells(attack="standard_1", protocol=protocol)) == keys(standard)
     assert not [cell.skip for cell in standard.cells if cell.skip and cell.defense["name"] == "none"]

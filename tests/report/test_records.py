@@ -23,9 +23,9 @@ def fields(type_: type[Any]) -> set[str]:
 
 @pytest.fixture
 def some(run: Run) -> list[dict[str, Any]]:
-    """Records of every kind: done, failed and skipped; with pictures, clients, a hijack, membership and hints."""
+    """Records of every kind: done, failed and skipped; with pictures, clients, a control, a hijack, hints."""
     probe = {"name": "toy_probe", "wants": "HINTS", "goal": "labels"}
-    found = run(attack=["blind", "toy_hijack", "membership"], clients=[{"n": 2}])
+    found = run(attack=["blind", "toy_hijack", "membership"], clients=[{"n": 2}], evaluate={"control": True})
     found += run(out="drawn", attack=["similarity"], protocol="u_shape", evaluate={"draws": 2}, train={"curve": True})
     found += run(out="failed", attack=[probe], protocol="u_shape")
     found += run(out="skipped", attack=["toy_read_off"], threat=["fed_server"])
@@ -38,7 +38,7 @@ def test_a_record_has_no_field_that_the_type_does_not_know_and_the_reverse(some:
     assert {name for record in some for name in record} == fields(types.Record)
     parts = {
         "labels": types.Kinds, "hashes": types.Kinds, "versions": types.Versions, "null": types.NullRun,
-        "draws": types.Draws,
+        "draws": types.Draws, "control": types.Control,
     }  # fmt: skip
     for part, type_ in parts.items():
         assert {name for record in some for name in record.get(part, ())} == fields(type_), part

@@ -38,8 +38,8 @@ class Block:
             victim = replace(_victim(self.blank, point), null=point.seed == first)
             pairs = self._pairs(victim.protocol, point.aux.grants)
             attacked = [_attacked(victim, attack, threat, point.aux.grants) for attack, threat in pairs]
-            yield from self._controls(victim, attacked)
-            yield from attacked
+            yield from map(_with_control, self._controls(victim, attacked))
+            yield from map(_with_control, attacked)
 
     def left_out(self, cells: Sequence[Cell]) -> Iterator[str]:
         """What suites cannot run under the protocols and with the auxiliary records of these cells, and why."""
@@ -121,6 +121,12 @@ def _idle(defense: Defense, protocol: Protocol) -> str | None:
     if protocol in defense.protocols:
         return None
     return f"defense '{defense}' does nothing under protocol '{protocol}' ({', '.join(defense.protocols)})"
+
+
+def _with_control(cell: Cell) -> Cell:
+    """The cell; without a control population where there can be none, so that the setting changes no key there."""
+    possible = cell.goal == Goal.INPUTS.value and cell.traffic.cut and cell.evaluate.targets_from == "train"
+    return cell if possible else replace(cell, evaluate=replace(cell.evaluate, control=False))
 
 
 def _attacked(victim: Cell, of: Made, threat: str | None, aux: Grant) -> Cell:

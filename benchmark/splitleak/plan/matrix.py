@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -123,8 +123,10 @@ def _expand(raw: dict[str, Any], base: Path, data: str) -> Matrix:
     axes.refuse_too_many(lists, suites.size)
     found: list[Cell] = []
     notes: list[str] = []
-    for one in lists:
-        whole = axes.expanded(one)
+    expanded = [axes.expanded(one) for one in lists]
+    if "control" not in raw.get("evaluate", {}) and any(suites.on_axis(whole["attack"]) for whole in expanded):
+        blank = replace(blank, evaluate=replace(blank.evaluate, control=True))
+    for whole in expanded:
         whole["dataset"], replaced = available.chosen(whole["dataset"], data, base)
         notes += replaced
         block = cells.block(whole, blank, base)

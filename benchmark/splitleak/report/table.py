@@ -34,7 +34,7 @@ COLUMNS = (
     "utility_attacked", "advantage", "advantage_ci95", "advantage_drop", "advantage_drop_ci95", "null_advantage",
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
     "flags", "status", "version",  # what came later stands after this
-    "settings", "privacy", "epsilon_person", *BESIDE, "suite", "best_known",
+    "settings", "privacy", "epsilon_person", *BESIDE, "suite", "best_known", "control_advantage",
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -71,6 +71,7 @@ def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path)
     row |= {name: average([r["metrics"].get(name) for r in done]) for name in (*METRICS, *BESIDE)}  # type: ignore[misc]
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
     row["null_advantage"] = average([r["null"]["metrics"]["advantage"] for r in done if "null" in r])
+    row["control_advantage"] = average([r["control"]["advantage"] for r in done if "control" in r])
     row["worst"], row["best_known"] = evidence.worst(key), evidence.best_known(key)
     row["suite"] = evidence.suite(key)
     row["privacy"] = _privacy(done)

@@ -64,14 +64,14 @@ class Attempt:
             )
 
     def run(self) -> tuple[Tensor, float]:
-        """The checked guess, and the seconds that it took, a victim trained on the way included."""
+        """The checked guess for all that was sent, and the seconds that it took, training a victim included."""
         start = time.perf_counter()
         try:
             with self.own, unchanged(), leaving_nothing():
                 guess = self.scene.attack.run(self.view)
             seconds = time.perf_counter() - start
             self.settle()
-            checked = self.scene.question.check(guess, f"attack '{self.scene.attack}'")
+            checked = self.scene.asked.check(guess, f"attack '{self.scene.attack}'")
             self.curve = self.logs.points()
         finally:
             self.logs.close()
@@ -108,12 +108,12 @@ class Attempt:
 
     @property
     def released(self) -> dict[str, Tensor]:
-        """What crosses the wire for the targets after training, by name."""
+        """What crosses the wire after training for the records that are sent, by name."""
         if self._released is None:
             self.settle()
             with unobserved(), under(self.settings):
                 stream = Stream(self.scene.case.seeds.of("release"))
-                self._released = channel.release(self.victim, self.scene.targets, stream)
+                self._released = channel.release(self.victim, self.scene.sent, stream)
         return self._released
 
     def log(self, step: int, guesser: Guesser) -> None:
@@ -149,7 +149,7 @@ class Attempt:
         for network in self.victim.networks().values():
             network.eval()
         with self._log_stream(step), torch.no_grad():
-            z = channel.send(self.victim, self.scene.targets.x, self.scene.targets.x)
+            z = channel.send(self.victim, self.scene.sent.x, self.scene.sent.x)
             guess = guesser(z)
         return self._point(step, guess)
 
@@ -157,5 +157,5 @@ class Attempt:
         return Stream(seed_for("log", self.scene.cell.seed, step))
 
     def _point(self, step: int, guess: object) -> CurvePoint:
-        per = self.scene.question.per_target(self.scene.question.check(guess, self.logs.who))
+        per = self.scene.question.per_target(self.scene.asked.check(guess, self.logs.who)[self.scene.own])
         return {"step": step, "error": float(per.guess.mean()), "advantage": per.advantage()}

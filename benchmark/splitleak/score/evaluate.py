@@ -18,10 +18,10 @@ from splitleak.train.victim import fresh
 
 
 def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Tensor]:
-    """Run and score the attack; returns the fields of the record, and the guess. `tell` hears its logged steps."""
+    """Run and score the attack: the fields of the record, and the guess for the targets. `tell` hears logged steps."""
     question, cell, seeds = scene.question, scene.cell, scene.case.seeds
     ran = runs.run(scene, tell=tell)
-    guess = ran.guess
+    guess = ran.guess[scene.own]
     fields: dict[str, Any] = (
         {
             "metrics": question.score(guess) | levels.beside(scene),
@@ -35,6 +35,9 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     )
     if scene.goal is Goal.MEMBERSHIP:
         fields["test_in_train"] = scene.test_in_train
+    if len(scene.strangers):
+        scores = scene.control.score(ran.guess[scene.theirs])
+        fields["control"] = {"n": len(scene.strangers)} | {name: scores[name] for name in ("advantage", "reid_top1")}
     if cell.null:
         fields["null"] = on_null_channel(scene)
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in fields["read"]:
@@ -58,7 +61,7 @@ def effect(scene: Scene) -> dict[str, str]:
 
 def on_null_channel(scene: Scene) -> dict[str, Any]:
     """The scores of the same attack on a channel without information, and whether it still finds something."""
-    guess = runs.run(scene, null=True).guess
+    guess = runs.run(scene, null=True).guess[scene.own]
     scores = scene.question.score(guess)
     leaks, p = scene.question.null_leaks(guess, scores["advantage"], scene.case.seeds.of("null"))
     return {"metrics": scores, "leaks": leaks, "p": p}

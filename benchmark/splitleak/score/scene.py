@@ -1,8 +1,12 @@
-"""A scene: everything that the run of an attack and its run on the null channel share."""
+"""A scene: everything that the run of an attack and its run on the null channel share.
+
+The attack is shown the messages of all records in `sent`. Those are the targets or, with a control population, the
+targets and as many strangers in one drawn order: it cannot tell which is which, so both meet the same attack.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -14,7 +18,7 @@ from splitleak.plan.case import Case
 from splitleak.plan.cell import Cell
 from splitleak.score.floor import floor_of
 from splitleak.score.question import Question
-from splitleak.score.targets import Sender, aux_of, sent_together, targets_of
+from splitleak.score.targets import Sender, aux_of, join, sent_together, strangers_like, targets_of
 from splitleak.train.facts import Kept
 
 UNORDERED = (Goal.INPUTS, Goal.LABELS)  # what an update reveals about its records, it reveals in no order
@@ -42,7 +46,17 @@ class Scene:
             self.member = torch.ones(len(self.targets))
         else:
             self.targets, self.member = targets_of(self.case, data)
-        self.aux = aux_of(self.case, data, self.targets, self.other)
+        self.sent, self.strangers = self.targets, self.targets.take(torch.arange(0))
+        if cell.evaluate.control:
+            self.strangers = strangers_like(self.case, data, self.targets)
+        n = len(self.targets)
+        self.own, self.theirs = torch.arange(n), torch.arange(0)  # positions in `sent`: of targets, of strangers
+        if len(self.strangers):
+            both = join(self.targets, self.strangers)
+            order = torch.randperm(len(both), generator=self.case.seeds.generator("control order"))
+            self.sent, places = both.take(order.to(both.x.device)), order.argsort()
+            self.own, self.theirs = places[:n], places[n:]
+        self.aux = aux_of(self.case, data, self.sent, self.other)
 
     def _grants(self) -> Grant:
         cell = self.case.cell
@@ -98,6 +112,18 @@ class Scene:
             self.goal, self.data.task, self.data.in_range, self.targets, self._truth(), floor,
             counted.nonzero().flatten(), self.group,
         )  # fmt: skip
+
+    @cached_property
+    def asked(self) -> Question:
+        """The form of the guess: for everything that was sent."""
+        return replace(self.question, targets=self.sent)
+
+    @cached_property
+    def control(self) -> Question:
+        """The same question about the strangers; only where the guess is records."""
+        x, n = self.strangers.x.double().cpu(), len(self.strangers)
+        floor = floor_of(self.goal, self.data.task, self.others, self.strangers, self.grants)
+        return Question(self.goal, self.data.task, self.data.in_range, self.strangers, x, floor, torch.arange(n))
 
     def _truth(self) -> Tensor:
         """What the attack has to find."""

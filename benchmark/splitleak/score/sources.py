@@ -57,7 +57,7 @@ def facts(attempt: Running) -> Facts:
     cut, out = attempt.victim.split.shapes(data.in_shape)
     return Facts(
         data.in_shape, data.in_range, cut if traffic.cut else (), out if traffic.head else None, copy.copy(data.task),
-        scene.cell.train.batch_size, len(scene.targets), scene.group,
+        scene.cell.train.batch_size, len(scene.sent), scene.group,
     )  # fmt: skip
 
 
@@ -74,8 +74,8 @@ class Sources:
         messages = traffic.messages or ("smashed", "gradient", "labels")  # granted to nobody if nothing is cut
         found: dict[str, Callable[[], Any]] = {name: partial(self._released, name) for name in messages}
         found |= {
-            "inputs": lambda: scene.targets.x,
-            "hints": lambda: (scene.hints, scene.targets.y[scene.hints]),
+            "inputs": lambda: scene.sent.x,
+            "hints": lambda: (scene.own.to(self.device)[scene.hints], scene.targets.y[scene.hints]),
             "top": lambda: self._part("top"),
             "bottom": lambda: SmashedOnly(self._part("bottom")),
             "fresh_bottom": self._fresh_bottom,

@@ -30,6 +30,17 @@ def targets_of(case: Case, data: Data) -> tuple[Records, Tensor]:
     return chosen, torch.full((len(chosen),), float(evaluate.targets_from == "train"))
 
 
+def strangers_like(case: Case, data: Data, targets: Records) -> Records:
+    """Test records that trained nobody, each identity once: as many as there are targets, of the same classes."""
+    strangers = unique(data.test)
+    strangers = strangers.take((~torch.isin(strangers.id, data.private.id)).nonzero().flatten())
+    strangers = some(strangers, len(strangers), case.seeds.generator("control"))
+    if data.task.kind != "classes":
+        return strangers.take(torch.arange(min(len(targets), len(strangers))))
+    ours, theirs = nth_of_class(targets.y, data.task.size), nth_of_class(strangers.y, data.task.size)
+    return strangers.take(torch.isin(theirs, ours).nonzero().flatten())
+
+
 def alike(
     members: Records, strangers: Records, n: int, task: Task, generator: torch.Generator
 ) -> tuple[Records, Records]:
