@@ -53,6 +53,7 @@ WORST = "report/test_worst_case.py::test_"
 METRICS, BOARD = "score/test_metrics.py::test_", "report/test_leaderboard.py::test_"
 SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
+CONTROL = "score/test_control_population.py::test_"
 PLANTED = [
     # Utility
     Mistake("utility is taken with the defence active", "score/utility.py",
@@ -172,6 +173,12 @@ PLANTED = [
     Mistake("what is found on the null channel is flagged", "score/question.py",
             "advantage > NULL_LIMIT, None", "False, None",
             f"{GOALS}an_attack_that_holds_the_truth_is_flagged_by_its_null_twin"),
+    Mistake("no place tells strangers from targets", "score/scene.py",
+            "torch.randperm(len(both), generator=self.case.seeds.generator(\"control order\"))",
+            "torch.arange(len(both))", f"{CONTROL}the_place_of_a_message_does_not_tell_whose_it_is"),
+    Mistake("the control is the strangers'", "score/scene.py",
+            "self.own, self.theirs = places[:n], places[n:]", "self.own, self.theirs = places[:n], places[:n]",
+            f"{CONTROL}what_the_channel_gives_away_it_gives_away_of_strangers_too"),
     Mistake("metrics know the range of the records", "score/metrics.py",
             "torch.log10(span**2 / per.guess)", "torch.log10(1 / per.guess)",
             f"{METRICS}the_range_of_the_records_moves_neither_psnr_nor_ssim_nor_advantage"),
