@@ -90,6 +90,15 @@ def digits_npz(file: Path, **other: Array) -> Path:
     return file
 
 
+def cifar_folder(folder: Path, rows: int = 60) -> Path:
+    """The six files of the binary version; labels go round."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+        label = (np.arange(rows) % 10).astype(np.uint8)[:, None]
+        (folder / f"{name}.bin").write_bytes(np.hstack([label, noise(rows, 3072)]).tobytes())
+    return folder
+
+
 def idx_folder(folder: Path, gz: bool = True) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for part, n in (("train", 200), ("t10k", 50)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from splitleak.contract import Dataset
 from splitleak.contract.errors import FilesMissing
+from splitleak.datasets.cifar10 import CIFAR10
 from splitleak.datasets.cxr_lung import CXRLung
 from splitleak.datasets.cxr_lung_adult import CXRLungAdult
 from splitleak.datasets.cxr_pneumonia import CXRPneumonia
@@ -22,6 +24,7 @@ from splitleak.datasets.retinamnist import RetinaMNIST
 from .image_folders import (
     Array,
     blob,
+    cifar_folder,
     digits_npz,
     idx_folder,
     kaggle_eyes,
@@ -191,6 +194,34 @@ def test_the_message_without_any_file_names_markers_and_places(home: Path, datas
 def test_bad_arrays(home: Path, arrays: dict[str, Array], said: str) -> None:
     digits_npz(home / "mnist.npz", **arrays)
     refusal(MNIST(), home / "mnist.npz", said)
+
+
+def test_bad_rows_of_cifar(home: Path) -> None:
+    file = cifar_folder(home / "cifar-10-batches-bin") / "data_batch_3.bin"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    refusal(CIFAR10(), f"{file}: 184379 bytes; it must have rows of 3073 bytes")
+    file.write_bytes(b"")
+    refusal(CIFAR10(), f"{file}: 0 bytes; it must have rows")
+    file.write_bytes(b"\x0a" + whole[1:])
+    refusal(CIFAR10(), f"{file}: labels from 0 to 10; legal: 0 to 9")
+    file.unlink()
+    os.mkfifo(file)
+    refusal(CIFAR10(), f"{file}: no such file")
+    file.unlink()
+    refusal(CIFAR10(), f"{file}: no such file")
+
+
+def test_planes_of_cifar_are_red_green_and_blue(home: Path) -> None:
+    folder = cifar_folder(home / "cifar-10-batches-bin", rows=200)
+    for name in folder.iterdir():
+        rows = np.frombuffer(name.read_bytes(), np.uint8).reshape(-1, 3073).copy()
+        rows[:, 1:1025], rows[:, 1025:2049] = 250, 30  # red is bright, green is dark
+        name.write_bytes(rows.tobytes())
+    x = CIFAR10().load().private.x
+    assert float(x[:, 0].min()) == pytest.approx(250 / 255)
+    assert float(x[:, 1].max()) == pytest.approx(30 / 255)
+    assert float(x[:, 2].std()) > 0.2
 
 
 def test_bad_array_files(home: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from splitleak.contract import Dataset, Task
 from splitleak.contract.errors import BadInput, FilesMissing
+from splitleak.datasets.cifar10 import CIFAR10
 from splitleak.datasets.cxr_lung import CXRLung
 from splitleak.datasets.cxr_lung_adult import CXRLungAdult
 from splitleak.datasets.cxr_pneumonia import CXRPneumonia
@@ -27,6 +28,7 @@ from splitleak.train.data import load_aux, load_data
 
 from .image_folders import (
     blob,
+    cifar_folder,
     digits_npz,
     idx_folder,
     kaggle_eyes,
@@ -148,6 +150,9 @@ LAYOUTS: list[tuple[Make, Dataset, tuple[int, ...], Task]] = [
     (lambda data: idx_folder(data / "mnist", gz=False), MNIST(), (1, 28, 28), Task("classes", 10)),
     (lambda data: idx_folder(data / "FashionMNIST/raw"), FashionMNIST(), (1, 28, 28), Task("classes", 10)),
     (lambda data: idx_folder(data.parent / "usr/share/datasets/fashion-mnist"), FashionMNIST(), (1, 28, 28),
+     Task("classes", 10)),
+    (lambda data: cifar_folder(data / "cifar-10-batches-bin"), CIFAR10(), (3, 32, 32), Task("classes", 10)),
+    (lambda data: cifar_folder(data / "cifar10/cifar-10-batches-bin", 37), CIFAR10(size=16), (3, 16, 16),
      Task("classes", 10)),
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from splitleak.contract import Dataset
+from splitleak.datasets.cifar10 import CIFAR10
 from splitleak.datasets.cxr_lung import CXRLung
 from splitleak.datasets.cxr_lung_adult import CXRLungAdult
 from splitleak.datasets.cxr_pneumonia import CXRPneumonia
@@ -33,6 +34,7 @@ SETS = [
     pytest.param(".", CXRLungAdult(), [41, 19, 16], marks=real("layouts/hannover_original/data.csv")),
     pytest.param(".", Fundus(layout="pack"), [234, 156, 97], marks=real("packs64")),
     pytest.param(".", RetinaMNIST(), [636, 424, 354], marks=real("medmnist/retinamnist.npz")),
+    pytest.param(".", CIFAR10(n=900), [900, 600, 900], marks=real("cifar10/cifar-10-batches-bin")),
     pytest.param("layouts", MNIST(), [1200, 800, 1000], marks=real("layouts/MNIST")),
     pytest.param("layouts/kaggle_lung_segmentation", CXRLung(), [12, 7, 5], marks=real("layouts")),
     pytest.param("layouts/montgomery_style", CXRLung(), [4, 2, 2], marks=real("layouts")),
