@@ -2,7 +2,7 @@
 
 "Learning Multiple Layers of Features from Tiny Images", technical report, Toronto. It reads the official binary
 version: rows of one label byte and 3,072 bytes, the red, the green and the blue plane; a file may have any number of
-rows. The other official version is a pickle, which would run code, and is not read. Nothing names who took a photograph.
+rows. The other official version is a pickle, which would run code, and is not read. Nobody knows who took which.
 """
 
 from __future__ import annotations
