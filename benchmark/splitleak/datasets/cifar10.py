@@ -2,7 +2,8 @@
 
 "Learning Multiple Layers of Features from Tiny Images", technical report, Toronto. It reads the official binary
 version: rows of one label byte and 3,072 bytes, the red, the green and the blue plane; a file may have any number of
-rows. The other official version is a pickle, which would run code, and is not read. Nobody knows who took which.
+rows. The other official version is a pickle, which would run code, and is not read. The files do not say who took
+which photograph.
 """
 
 from __future__ import annotations
