@@ -35,7 +35,7 @@ class MapSearch(Attack):
     needs = Grant.BOTTOM | Grant.SMASHED | Grant.DEFENSE | Grant.AUX | Grant.QUERY
 
     steps: int = 200  # of the search
-    lr: float = 0.1  # the start of a cosine schedule, in deviations of the prior
+    lr: float = 0.2  # the start of a cosine schedule, in deviations of the prior
     learn: int = 1000  # steps of the decoder
     width: int = 64  # channels of the decoder
     held: int = 128  # held-out auxiliary records, at most a tenth of all

@@ -107,7 +107,7 @@ def fitted(gain: float, expected: Tensor, y: Tensor, sent: Tensor, missing: str)
     """Shifts and noise of the residuals y - expected of the elements that were sent."""
     count, scale = sent.sum(0).clamp(min=1), y.var(0).mean()
     residual = sent * (y - expected)
-    few = few_different(residual, 1e-3 * float(scale)) if missing == "none" else residual[:0]
+    few = few_different(residual, 1e-5 * float(scale)) if missing == "none" else residual[:0]
     mean = (residual.sum(0) / count)[None] * (missing == "none")
     shifts = few if few is not None and len(few) > 1 else mean
     noise = sent * (residual - nearest(shifts, residual))

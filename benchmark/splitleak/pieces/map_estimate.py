@@ -18,6 +18,7 @@ from splitleak.pieces.learner import DecoderLearner
 
 WEIGHTS = (0.25, 1.0, 4.0)  # of the prior, to choose from
 SENT = 2**21  # values in the messages that the channel is learned from
+BETAS = (0.9, 0.95)  # of Adam: a memory of 20 steps, because gradients shrink by orders of magnitude on the way
 EDGE = 0.01  # deviation of values outside the range, in its widths
 
 
@@ -47,7 +48,7 @@ class MapEstimate:
 
     def _descend(self, u: Tensor, y: Tensor, weight: float) -> Tensor:
         u = u.requires_grad_()  # (B, D)
-        optimizer = torch.optim.Adam([u], self.lr)
+        optimizer = torch.optim.Adam([u], self.lr, BETAS)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
         for _ in range(self.steps):
             (u.grad,) = torch.autograd.grad(self._loss(u, y, weight).sum(), u)

@@ -1,0 +1,142 @@
+"""The search for the most probable record: what it learns of a defence, and what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from splitleak.contract import BadInput
+from splitleak.pieces import learned_channel
+from splitleak.pieces.gaussian_prior import fit_prior
+from splitleak.pieces.learned_channel import LearnedChannel, learn_channel
+from splitleak.plan import plugins
+from splitleak.score.attempt import Attempt
+from splitleak.score.scene import Scene
+
+from ..conftest import TOYS
+
+Stage = Callable[..., Scene]
+OPEN = {"name": "toy_chain", "identity": True}  # a client that changes nothing, cut behind it
+FLAT = {"dataset": {"name": "toy_flat", "n": 304}, "model": OPEN, "cut": 1, "train": {"epochs": 1}}
+SIGNALS = {"dataset": {"name": "toy_signals", "n": 256}, "model": "ecg_cnn", "train": {"epochs": 2}}
+FAST = {"learn": 40, "width": 8}
+BOTH = [{"name": "map_search"} | FAST, {"name": "oracle"} | FAST]
+NAMES = [attack["name"] for attack in BOTH]
+
+
+def advantage(scene: Scene, null: bool = False) -> float:
+    return float(scene.question.score(Attempt(scene, null).run()[0])["advantage"])
+
+
+@pytest.mark.parametrize("attack", BOTH, ids=NAMES)
+def test_a_client_that_changes_nothing_leaks_everything(stage: Stage, attack: dict[str, Any]) -> None:
+    assert advantage(stage(attack=attack, **FLAT, evaluate={"targets": 50})) > 0.999
+
+
+@pytest.mark.parametrize("defense", ["none", "toy_static"])
+@pytest.mark.parametrize("attack", BOTH, ids=NAMES)
+def test_noise_tells_nothing(stage: Stage, attack: dict[str, Any], defense: str) -> None:
+    scene = stage(attack=attack, **SIGNALS, defense=defense, evaluate={"targets": 100})
+    assert advantage(scene, null=defense == "none") <= 0.02
+
+
+def test_missing_elements_are_not_elements_of_value_0(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"attack": BOTH[0], "defense": {"name": "dropout", "rate": 0.6}, "evaluate": {"targets": 100}} | SIGNALS
+    aware = advantage(stage(**given))
+    monkeypatch.setattr(learned_channel, "meaning_of_zero", lambda z, y: "none")
+    assert aware > 0.7
+    assert advantage(stage(**given)) < aware - 0.1
+
+
+def test_noise_that_is_one_of_a_few_tensors_hides_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"attack": BOTH[0], "defense": "shredder", "evaluate": {"targets": 100}} | SIGNALS
+    aware = advantage(stage(**given))
+    monkeypatch.setattr(learned_channel, "few_different", lambda vectors, tolerance: None)
+    assert aware > 0.9
+    assert advantage(stage(**given)) < aware - 0.1
+
+
+@pytest.mark.parametrize("dataset", ["toy_images", {"name": "toy_flat", "task": "value"}], ids=["masks", "values"])
+@pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
+@pytest.mark.parametrize("name", NAMES)
+def test_other_tasks_and_a_u_shape_are_attacked_alike(stage: Stage, dataset: Any, protocol: str, name: str) -> None:
+    attack = {"name": name, "steps": 5, "learn": 8, "width": 8}
+    scene = stage(attack=attack, dataset=dataset, protocol=protocol, cut=2, evaluate={"targets": 20})
+    assert Attempt(scene).run()[0].shape == scene.targets.x.shape
+
+
+def test_the_oracle_needs_records_to_learn_from(stage: Stage) -> None:
+    scene = stage(attack="oracle", threat="oracle", aux="none", model=OPEN, cut=1)  # all private records are targets
+    with pytest.raises(BadInput, match="attack 'oracle': no private records beside the targets"):
+        Attempt(scene).run()
+
+
+def learned(name: str, **given: Any) -> tuple[LearnedChannel, Tensor, Tensor]:
+    torch.manual_seed(1)
+    z, defense = torch.randn(512, 4, 8), plugins.make("defense", {"name": name} | given, TOYS)
+    y = defense.smash(z)  # type: ignore[attr-defined]
+    return learn_channel(z, y, defense.smash), z, y  # type: ignore[attr-defined]
+
+
+def test_left_out_elements_are_unbounded_and_the_others_are_scaled() -> None:
+    channel, z, y = learned("dropout", rate=0.5)
+    assert channel.missing == "random"
+    assert channel.gain == pytest.approx(2, rel=1e-4)
+    low, high = channel.bounds(y)
+    assert torch.equal(low.isinf() & high.isinf(), y == 0)
+    assert float(channel.misfit(z, y).max()) < 0.01
+
+
+def test_an_element_that_was_too_small_to_be_sent_is_small() -> None:
+    channel, z, y = learned("top_k", keep=0.25)
+    assert (channel.missing, channel.gain) == ("smallest", 1.0)
+    assert float(channel.misfit(z, y).max()) < 0.01
+    assert float(channel.misfit(3 * z, y).min()) > 1  # then the elements that were not sent would have been
+
+
+def test_a_rounded_element_lies_in_its_interval() -> None:
+    channel, z, y = learned("quantize", bits=2)
+    assert channel.cells is not None
+    assert len(channel.cells[0]) == 4
+    low, high = channel.bounds(y)
+    assert float(((z >= low - 0.01) & (z <= high + 0.01)).double().mean()) > 0.999
+
+
+def test_added_noise_is_known_by_its_variance_and_its_tails() -> None:
+    laplace = learned("laplace_range", epsilon=5)[0]
+    gaussian = learned("gaussian", epsilon=100.0, clip=100.0)[0]
+    assert (laplace.gain, laplace.heavy, len(laplace.shifts)) == (1.0, True, 1)
+    assert (gaussian.gain, gaussian.heavy) == (1.0, False)
+    sigma = plugins.make("defense", {"name": "gaussian", "epsilon": 100.0, "clip": 100.0}, TOYS).sigma  # type: ignore[attr-defined]
+    assert float(gaussian.variance.mean()) == pytest.approx(sigma**2, rel=0.05)
+
+
+def test_where_the_algorithm_explains_more_than_a_gain_it_is_followed() -> None:
+    torch.manual_seed(1)
+    z = torch.randn(512, 4, 8) * torch.rand(512, 1, 1) * 10
+    defense = plugins.make("defense", {"name": "gaussian", "epsilon": 1000.0, "clip": 1.0}, TOYS)
+    y = defense.smash(z)  # type: ignore[attr-defined]
+    assert learn_channel(z, y, defense.smash).smash is not None  # type: ignore[attr-defined]
+    assert learn_channel(z, z.clone(), lambda z: z).smash is None
+
+
+def test_replies_that_have_nothing_to_do_with_the_output_leave_the_prior_alone() -> None:
+    torch.manual_seed(1)
+    channel = learn_channel(torch.randn(512, 4, 8), torch.randn(512, 4, 8), lambda z: z)
+    assert channel.gain == 0
+
+
+def test_a_prior_has_the_mean_and_the_covariance_of_its_records() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(4000, 1, 6) @ torch.randn(6, 6) + 2
+    prior = fit_prior(x)
+    torch.testing.assert_close(prior.coordinates(prior.records(x.flatten(1))), x.flatten(1), rtol=1e-3, atol=1e-3)
+    drawn = prior.records(torch.randn(20000, 6)).flatten(1)
+    torch.testing.assert_close(drawn.T.cov(), x.flatten(1).T.cov(), rtol=0.1, atol=0.2)
+    few = fit_prior(x[:30])  # 3 components, one deviation for the other directions
+    assert few.axes.shape == (6, 3)
+    torch.testing.assert_close(few.coordinates(few.records(x.flatten(1))), x.flatten(1), rtol=1e-3, atol=1e-3)
