@@ -56,7 +56,7 @@ def test_noise_that_is_one_of_a_few_tensors_hides_nothing(stage: Stage, monkeypa
     given = {"attack": BOTH[0], "defense": "shredder", "evaluate": {"targets": 100}} | SIGNALS
     aware = advantage(stage(**given))
     monkeypatch.setattr(learned_channel, "few_different", lambda vectors, tolerance: None)
-    assert aware > 0.9
+    assert aware > 0.8
     assert advantage(stage(**given)) < aware - 0.1
 
 

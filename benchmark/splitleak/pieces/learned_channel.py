@@ -44,8 +44,8 @@ class LearnedChannel:
     def bounds(self, y: Tensor) -> Bounds:
         if self.cells is not None:
             values, low, high = self.cells
-            nearest = torch.bucketize(y, (values[1:] + values[:-1]) / 2)
-            return low[nearest], high[nearest]
+            place = torch.bucketize(y, (values[1:] + values[:-1]) / 2)
+            return low[place], high[place]
         if self.missing == "none":
             return y, y
         reach = torch.full_like(y, torch.inf)
@@ -136,8 +136,8 @@ def cells_of(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
     values = y[:32].unique()
     if not 1 < len(values) <= FEW or y.numel() < 100 * len(values):
         return None
-    nearest = torch.bucketize(y.contiguous(), (values[1:] + values[:-1]) / 2)
-    inside = [z[nearest == k] for k in range(len(values))]
+    place = torch.bucketize(y.contiguous(), (values[1:] + values[:-1]) / 2)
+    inside = [z[place == k] for k in range(len(values))]
     low, high = (torch.stack([getattr(part, name)() for part in inside]) for name in ("amin", "amax"))
     if bool((low[1:] < high[:-1] - 0.05 * (values[1:] - values[:-1])).any()):
         return None

@@ -69,12 +69,12 @@ def estimate(view: View, records: Tensor, held: Tensor, learner: DecoderLearner,
 
     They choose the weight of the prior, and the share of the decoder's guess in the final one.
     """
-    decoder = learner.inverse(view, records, held)
+    decoder, bottom = learner.inverse(view, records, held), view.bottom
     some = records[: max(SENT // prod(view.cut_shape), 64)]
     with torch.no_grad():
-        z = torch.cat([view.bottom(part) for part in some.split(256)])
+        z = torch.cat([bottom(part) for part in some.split(256)])
     channel = learn_channel(z, view.query(some), view.defense.smash)
-    search = MapEstimate(view.bottom, channel, fit_prior(records), view.in_range, steps, lr)
+    search = MapEstimate(bottom, channel, fit_prior(records), view.in_range, steps, lr)
 
     def both(y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """The decoder's guess, and the most probable record."""
