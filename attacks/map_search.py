@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.contract import Attack, BadInput, Goal, Grant, View
 from splitleak.pieces import DecoderLearner
 from splitleak.pieces.map_estimate import estimate
 
@@ -42,6 +42,10 @@ class MapSearch(Attack):
 
     def run(self, view: View) -> Tensor:
         aux = view.aux
+        if len(aux) < 2:
+            raise BadInput(
+                "attack 'map_search': one auxiliary record is not enough, it learns from some and tests on others"
+            )
         aux = aux[torch.randperm(len(aux), device=aux.device)]
         held = max(min(self.held, len(aux) // 10), 1)
         learner = DecoderLearner(self.learn, batch=32, lr=3e-3, width=self.width, dense=16384, checks=10)

@@ -28,11 +28,11 @@ PCAT = {"name": "pcat", "align": 10}
 SIMILARITY: list[Any] = ["cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match"]
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "rmle", "fsha", "splitspy",
-        "oracle_decoder", "norm", *SIMILARITY, "membership", {"name": "membership", "source": "gradient"},
+        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "map_search", "fsha", "splitspy",
+        "oracle", "norm", *SIMILARITY, "membership", {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
-        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "rmle", "fsha", "oracle_decoder", "norm",
+        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "map_search", "fsha", "oracle", "norm",
         *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],
@@ -136,7 +136,7 @@ def test_a_threat_axis_takes_the_lines_of_its_threats() -> None:
     attacks = {(cell.threat, cell.attack["name"]) for cell in found.cells}
     assert attacks == {
         ("query_server", "inverse_network"),
-        ("white_box", "rmle"),
+        ("white_box", "map_search"),
         ("query_server", "blind"),
         ("white_box", "blind"),
     }
