@@ -131,10 +131,10 @@ def fitted(x: Tensor, rows: Tensor, decay: float) -> Tensor:
     def loss() -> Tensor:
         optimizer.zero_grad()
         value = misfit(x, rows, weight) + decay * weight[:, :-1].square().sum() / 2
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     return weight.detach()
 
 
