@@ -33,6 +33,7 @@ from splitleak.attacks.similarity import Similarity, unit
 from splitleak.contract import Attack, BadInput, Bottom, Goal, Grant, Records, Split, View
 
 DECAYS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)  # weight decays that cross-validation chooses from
+PROBES = 1000  # made-up labels of each class that are sent through the defence
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class NoisyLabels(Attack):
 
     slips: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of the clusters that is wrong without any defence
     folds: Annotated[int, Field(ge=2, le=10)] = 3
-    probes: Annotated[int, Field(ge=100)] = 5000  # made-up labels that are sent through the defence
 
     def run(self, view: View) -> Tensor:
         if view.task.kind != "classes":
@@ -70,7 +70,7 @@ class NoisyLabels(Attack):
 
     def _noise(self, view: View) -> Tensor:
         """(K true, K seen): the flips of the defence, then the errors of the clusters, which go anywhere."""
-        flips = flips_of(view, self.probes)
+        flips = flips_of(view, PROBES)
         return (1 - self.slips) * flips + self.slips / view.classes
 
     def _chosen_decay(self, x: Tensor, rows: Tensor) -> float:
@@ -84,14 +84,14 @@ class NoisyLabels(Attack):
         return min(DECAYS, key=error)
 
 
-def flips_of(view: View, n: int) -> Tensor:
-    """(K true, K sent): what the defence makes of n made-up labels, with another key than the victim's."""
-    k = view.classes
+def flips_of(view: View, each: int) -> Tensor:
+    """(K true, K sent): what the defence makes of made-up labels, `each` of a class, with another key than the victim's."""
+    k, n = view.classes, each * view.classes
     network = Split(Bottom(nn.Identity()), nn.Sequential(nn.Flatten(), nn.Linear(prod(view.in_shape), k)))
     live = view.defense.begin(network.measure(view.in_shape, view.in_range), 0)
     y, x = torch.arange(n) % k, torch.zeros(1, *view.in_shape).expand(n, *view.in_shape)
     sent = live.labels(Records(x, y, torch.arange(n)))
-    return F.one_hot(y * k + sent, k * k).sum(0).view(k, k).double() * k / n
+    return F.one_hot(y * k + sent, k * k).sum(0).view(k, k).double() / each
 
 
 def evened(noise: Tensor) -> Tensor:
