@@ -85,7 +85,7 @@ class NoisyLabels(Attack):
 
 
 def flips_of(view: View, each: int) -> Tensor:
-    """(K true, K sent): what the defence makes of made-up labels, `each` of a class, with another key than the victim's."""
+    """(K true, K sent): what the defence makes of `each` made-up labels of a class, under a key of the attacker's."""
     k, n = view.classes, each * view.classes
     network = Split(Bottom(nn.Identity()), nn.Sequential(nn.Flatten(), nn.Linear(prod(view.in_shape), k)))
     live = view.defense.begin(network.measure(view.in_shape, view.in_range), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from splitleak.contract import Attack, BadInput, Defense, Grant, Task
 from splitleak.contract.view import Facts, View
 from splitleak.defenses.label_dp import LabelDP
 from splitleak.defenses.max_norm import MaxNorm
+from splitleak.plan import plugins
 from splitleak.score import metrics
 
 N, K, WIDTH = 600, 4, 16
@@ -59,6 +61,14 @@ def test_made_up_labels_show_what_the_defence_makes_of_them() -> None:
         torch.testing.assert_close(flips.sum(1), torch.ones(K).double())
         assert flips.diagonal().tolist() == pytest.approx([kept] * K, abs=0.05)
     assert flips_of(view_of(y, f, g, Hides()), 1000)[K - 1].tolist() == pytest.approx([0.7, 0, 0, 0.3], abs=0.01)
+
+
+@pytest.mark.parametrize("name", plugins.names("defense"))
+def test_every_defence_that_ships_can_be_asked_and_one_of_them_flips_labels(name: str) -> None:
+    given = {"bits": 8} if name == "quantize" else {}
+    defense = plugins.make("defense", {"name": name} | given, Path())
+    flips = flips_of(view_of(*sent(1.0), defense), 10)  # type: ignore[arg-type]
+    assert bool((flips.diagonal() < 1).any()) is (name == "label_dp")
 
 
 def test_errors_are_spread_evenly_and_chance_stays_above_chance() -> None:
