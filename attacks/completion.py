@@ -38,6 +38,7 @@ class Completion(Attack):
     """It needs hints, and the messages or (`random`) the records and the architecture of the own client part."""
 
     goal = Goal.LABELS
+    tasks = ("classes",)
 
     bottom: Literal["own", "random"] = "own"
     rounds: Annotated[int, Field(ge=0)] = 3

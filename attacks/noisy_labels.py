@@ -42,6 +42,7 @@ class NoisyLabels(Attack):
 
     goal = Goal.LABELS
     needs = Grant.GRADIENT | Grant.SMASHED | Grant.HINTS | Grant.DEFENSE
+    tasks = ("classes",)
 
     slips: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of the clusters that is wrong without any defence
     folds: Annotated[int, Field(ge=2, le=10)] = 3

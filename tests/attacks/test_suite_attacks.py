@@ -18,6 +18,7 @@ from splitleak.score import metrics
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
+from . import test_attacks_completion, test_attacks_noisy_labels
 from .test_attacks_fora import BEATS
 from .test_attacks_inputs import FLAT, SIGNALS
 from .test_attacks_labels import N, binary, trained_head, vanilla, view_of
@@ -78,11 +79,25 @@ def of_overfitted_head(attack: Attack, stage: Stage) -> float:
     return metrics.scores(guess, member.double())["advantage"]
 
 
+def of_flipped_labels(attack: Attack, stage: Stage) -> float:
+    return test_attacks_noisy_labels.advantage(attack, *test_attacks_noisy_labels.sent(kept=0.9))
+
+
+def of_own_messages(attack: Attack, stage: Stage) -> float:
+    y, z = test_attacks_completion.classes(apart=8.0)
+    return test_attacks_completion.advantage(attack.run(test_attacks_completion.view_of(y, torch.rand(*z.shape), z)), y)
+
+
+OF_LABELS = {
+    "norm": of_rare_class, "exploit": of_rare_class, "noisy_labels": of_flipped_labels, "completion": of_own_messages
+}  # fmt: skip
+
+
 def toy_of(attack: Attack) -> Callable[[Attack, Stage], float]:
     if attack.name in KEPT:
         return of_kept_victim
-    if attack.name == "norm":
-        return of_rare_class
+    if attack.name in OF_LABELS:
+        return OF_LABELS[attack.name]
     return {Goal.LABELS: of_gradients, Goal.MEMBERSHIP: of_overfitted_head}[attack.goal]
 
 

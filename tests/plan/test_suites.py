@@ -25,15 +25,18 @@ HEAD: dict[str, Any] = {
 }
 EVERY = [(suite, one) for suite in suites.newest_first() for one in suite.attacks]
 PCAT = {"name": "pcat", "align": 10}
-SIMILARITY: list[Any] = ["cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match"]
+SIMILARITY: list[Any] = [
+    "cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match", "noisy_labels"
+]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
         "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "map_search", "fsha", "splitspy",
-        "oracle", "norm", *SIMILARITY, "membership", {"name": "membership", "source": "gradient"},
+        "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
+        {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
         "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "map_search", "fsha", "oracle", "norm",
-        *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
+        "exploit", *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],
 }  # fmt: skip
@@ -159,10 +162,8 @@ def test_what_is_left_out_is_said_with_the_reason_where_a_user_would_wonder() ->
         for n in cells(attack="standard", protocol="fedavg").notes
     )
     asked = cells(attack={"name": "standard", "goal": "labels"}, threat="honest_server").notes
-    assert (
-        "without cosine, similarity, similarity(source=activation), gradient_match: threat 'honest_server' already"
-        in asked[0]
-    )
+    all_of_them = "cosine, similarity, similarity(source=activation), gradient_match, noisy_labels"
+    assert f"without {all_of_them}: threat 'honest_server' already" in asked[0]
     assert asked[1].endswith("has no attack on labels here (protocol 'vanilla', threat honest_server)")
     poor = cells(attack="standard", aux="none")
     assert any("without channel, fora: threat 'eavesdropper'" in note and "grant AUX" in note for note in poor.notes)
