@@ -3,7 +3,8 @@
 A pilot network and its inverse learn to encode auxiliary records and to decode them. A critic learns to tell the
 pilot's code from the client's activations. In place of the task's gradient the client is sent the gradient that makes
 its activations look like the pilot's code. The inverse of the pilot then decodes z (N, *cut): guess (N, *in).
-`start` delays the attack against clients that look for it: the first steps get honest replies.
+Against clients that look for it, `start` delays the attack: the first steps get honest replies. With `task` above 0
+each reply is a mixture of the honest gradient and the hijack's, both of the same norm.
 
 Source: Pasquini, Ateniese, Bernaschi, "Unleashing the Tiger: Inference Attacks on Split Learning", ACM CCS 2021,
 section 3 (feature-space hijacking attack). `fsha_published` is the paper's own version.
@@ -22,15 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
 from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, Step, View, later
-from splitleak.pieces import decode, gradient_between
+from splitleak.pieces import Pilot, decode, gradient_between, mixed
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ class FSHA(Attack):
     curve: int = 500  # steps between two points of the curve in the record
     start: int = 0  # first steps with honest replies, while the critic learns; paper: 0
     copy: bool = later(True)  # images: the pilot has the client's architecture; paper: no
+    task: Annotated[float, Field(ge=0, lt=1)] = later(0.0)  # share of the honest gradient in each reply; paper: 0
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
         needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
+        needs |= Grant.GRADIENT if self.task else Grant(0)
         return needs | Grant.ARCHITECTURE if self.copy else needs
 
     def run(self, view: View) -> Tensor:
@@ -61,7 +65,8 @@ class FSHA(Attack):
 
     def _hijack(self, view: View, spares: Callable[[Step], bool]) -> Tensor:
         """The attack; a step that `spares` accepts gets the honest reply."""
-        code, inverse = self._train_pilot(view, view.aux)  # (M, *cut)
+        pilot = Pilot(self.pilot, self.noise, self.width, self.copy)
+        code, inverse = pilot.train(view, view.aux)  # (M, *cut)
         critic = nets.critic(view.cut_shape, self.width).to(code.device)
         optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
         for i, step in enumerate(view.steps):
@@ -74,30 +79,8 @@ class FSHA(Attack):
             self._train_critic(critic, optimizer, code[torch.randint(len(code), (len(z),), device=z.device)], z)
             spared = spares(step)
             if i >= self.start and not spared:
-                step.reply(rate**2 * pull(critic, z))
+                step.reply(rate**2 * mixed(step, pull(critic, z), self.task))
         return decode(inverse, view.smashed)
-
-    def _train_pilot(self, view: View, aux: Tensor) -> tuple[Tensor, nn.Module]:
-        """Learn to encode and decode auxiliary records. Returns their code (M, *cut) and the decoder."""
-        pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
-        if self.copy and len(view.in_shape) == 3:
-            pilot = nn.Sequential(view.fresh_bottom())
-        inverse = nets.decoder(view.cut_shape, view.in_shape, view.in_range, self.width)
-        both = nn.ModuleList([pilot, inverse]).to(aux.device)
-        optimizer = torch.optim.Adam(both.parameters(), fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, self.pilot)
-        for _ in range(self.pilot):
-            x = aux[torch.randint(len(aux), (32,), device=aux.device)]  # (B, *in)
-            code = pilot(x)
-            noisy = code + self.noise * code.detach().std() * torch.randn_like(code)
-            loss = F.mse_loss(inverse(noisy), x)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        both.eval()
-        with torch.no_grad():
-            return torch.cat([pilot(x) for x in aux.split(256)]), inverse
 
     def _train_critic(self, critic: nn.Module, optimizer: torch.optim.Optimizer, code: Tensor, z: Tensor) -> None:
         """One step towards telling the pilot's code from the client's z, with a flat critic between the two."""

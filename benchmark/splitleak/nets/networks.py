@@ -83,13 +83,13 @@ def light_decoder(
     return nn.Sequential(Standardise(cut_shape), *levels, bounded(out_range, out_shape))
 
 
-def critic(shape: Shape, width: int = 64) -> nn.Module:
-    """Activation -> one real number (B, 1).
+def critic(shape: Shape, width: int = 64, outputs: int = 1) -> nn.Module:
+    """Activation -> real numbers (B, outputs).
 
     It is dense: a convolution treats all positions alike, but what a record holds depends on the position.
     """
     first, second = nn.Linear(prod(shape), 4 * width), nn.Linear(4 * width, 4 * width)
-    return nn.Sequential(nn.Flatten(), first, leaky_relu(), second, leaky_relu(), nn.Linear(4 * width, 1))
+    return nn.Sequential(nn.Flatten(), first, leaky_relu(), second, leaky_relu(), nn.Linear(4 * width, outputs))
 
 
 def _features(shape: Shape, width: int) -> nn.Module:
