@@ -13,9 +13,9 @@ Source: Duan et al., "URVFL: Undetectable Data Reconstruction Attack on Vertical
 Differs from the paper:
 - The pilot's code passes the defence, with fresh randomness, on its way to the inverse and to the discriminator
   (adaptive).
-- What keeps `fsha` stable where the attacker does not set the client's learning rate: noise on the pilot's code, a dense
-  discriminator with a gradient penalty around zero on the odds of pilot against client, a rate that falls in the last
-  part, and for images a pilot of the client's architecture.
+- What keeps `fsha` stable where the attacker does not set the client's learning rate: noise on the pilot's code, a
+  dense discriminator with a gradient penalty around zero on the odds of pilot against client, a rate that falls in the
+  last part, and for images a pilot of the client's architecture.
 - Each batch of the client meets as many codes of each class as it has records of that class.
 
 The labels must cross the wire: it is not for a u-shape.

@@ -38,6 +38,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "inverse_labels": (FLAT | {"protocol": "u_shape"}, {"steps": 200, "width": 8}),
     "fsha": (SIGNALS, SHORT),
     "splitspy": (SIGNALS, SHORT),
+    "urvfl": (SIGNALS, SHORT),
     "gradient_inversion": (
         {
             "dataset": {"name": "toy_flat", "width": 24}, "model": {"name": "mlp", "hidden": [[32]]}, "clients": 2,
@@ -47,7 +48,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fora", "fsha", "splitspy")
+SLOW = ("fora", "fsha", "splitspy", "urvfl")
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 

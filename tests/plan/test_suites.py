@@ -30,7 +30,7 @@ SIMILARITY: list[Any] = [
 ]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "map_search", "fsha", "splitspy",
+        "channel", "fora", "query_free", PCAT, "unsplit", "inverse_network", "map_search", "fsha", "splitspy", "urvfl",
         "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
         {"name": "membership", "source": "gradient"},
     ],
