@@ -104,7 +104,7 @@ class Discriminator:
 
     def _odds(self, z: Tensor, y: Tensor) -> Tensor:
         """(B,): the logarithm of the odds of the pilot against the client, within class y."""
-        out = self.network(z)  # (B, 2K)
+        out: Tensor = self.network(z)  # (B, 2K)
         return (out.gather(1, 2 * y[:, None] + 1) - out.gather(1, 2 * y[:, None])).squeeze(1)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def squared_variation(x: Tensor) -> Tensor:
@@ -23,7 +25,7 @@ def squared_mmd(a: Tensor, b: Tensor) -> Tensor:
     return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
 
 
-def gradient_between(critic: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+def gradient_between(critic: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """(B, *cut), (B, *cut) -> (B, D): the critic's gradient at a random point between each pair."""
     share = torch.rand(len(a), *[1] * (a.ndim - 1), device=a.device)
     between = (share * a + (1 - share) * b).requires_grad_()

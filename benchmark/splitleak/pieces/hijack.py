@@ -54,6 +54,7 @@ def mixed(step: Step, hijack: Tensor, task: float) -> Tensor:
     """
     if not task:
         return hijack
-    honest = step.gradient
+    honest: Tensor = step.gradient
     scale = honest.norm() / hijack.norm().clamp(min=1e-30)
-    return task * honest + (1 - task) * scale * hijack
+    parts: Tensor = task * honest + (1 - task) * scale * hijack
+    return parts
