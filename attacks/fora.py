@@ -11,6 +11,9 @@ section 4.
 Differs from the paper:
 - The substitute sends through the defence, with fresh randomness, and the decoder learns from that (adaptive).
 - After the training there are `tail` more steps, on the released messages: the guess is for these.
+- Several substitutes learn side by side, and the one whose guesses are distributed most like auxiliary records counts.
+  One alone can settle on messages that only look right (behind `nopeek` on heartbeats one of six did: advantage .23
+  instead of .97, and a discrepancy from real records of .078 instead of .016 and less).
 - Fewer steps at a higher rate, and a critic that is dense. Both were chosen on seed 10 of `ecg`, undefended.
 
 What messages alone cannot tell: where the records look alike in a mirror or with two classes exchanged, the substitute
@@ -20,14 +23,18 @@ may settle on the wrong one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
 from torch import Tensor
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
 from splitleak.pieces import decode, gradient_between, squared_mmd
+
+SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,23 @@ class Fora(Attack):
     lr: float = 1e-3  # of substitute and decoder; paper: 1e-4, for 40,000 steps
     critic_lr: float = 3e-4  # paper: 3e-4
     penalty: float = 10.0  # weight of the critic's gradient around norm 1; paper: 1000
+    starts: Annotated[int, Field(ge=1)] = 2  # substitutes with other first weights; paper: 1
     tail: int = 3000  # steps on the released messages after the training; paper: 0
     batch: int = 64  # paper: 64
     width: int = 32  # channels of the three networks
 
     def run(self, view: View) -> Tensor:
-        substitute = Substitute(self, view)
+        substitutes = [Substitute(self, view) for _ in range(self.starts)]
         for step in view.steps:
-            substitute.learn(step.smashed)
+            for substitute in substitutes:
+                substitute.learn(step.smashed)
         released = view.smashed  # (N, *cut)
         for done in range(self.tail):
-            substitute.slow_down(1 - done / self.tail)
-            substitute.learn(released[torch.randint(len(released), (self.batch,), device=released.device)])
-        return decode(substitute.decoder, released)
+            rows = torch.randint(len(released), (self.batch,), device=released.device)
+            for substitute in substitutes:
+                substitute.slow_down(1 - done / self.tail)
+                substitute.learn(released[rows])
+        return likest([decode(substitute.decoder, released) for substitute in substitutes], view.aux)
 
 
 class Substitute:
@@ -87,6 +98,12 @@ class Substitute:
         steepness = gradient_between(self.critic, sent, z).norm(dim=1)
         loss = self.critic(sent).mean() - self.critic(z).mean()
         update(self.judge, loss + self.attack.penalty * (steepness - 1).square().mean())
+
+
+def likest(guesses: list[Tensor], records: Tensor) -> Tensor:
+    """The guess (N, *in) whose distribution is nearest to that of records (M, *in), by at most SAMPLE of each."""
+    some = records[torch.randperm(len(records), device=records.device)[:SAMPLE]].flatten(1)
+    return min(guesses, key=lambda guess: float(squared_mmd(guess[:SAMPLE].flatten(1), some)))
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

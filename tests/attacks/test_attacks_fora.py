@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
-from splitleak.attacks.fora import Fora, Substitute
+from splitleak.attacks.fora import Fora, Substitute, likest
 from splitleak.contract import Grant
 from splitleak.contract.threats import granted, objection
 from splitleak.defenses.none import NoDefense
@@ -20,7 +22,7 @@ BEATS: dict[str, Any] = {  # a mirrored or permuted beat is no beat, so that mes
     "dataset": {"name": "ecg_synthetic", "n": 1000},
     "model": "ecg_cnn",
     "train": {"epochs": 3, "batch_size": 32},
-    "attack": {"name": "fora", "tail": 1000, "width": 16},
+    "attack": {"name": "fora", "starts": 1, "tail": 1000, "width": 16},
     "evaluate": {"targets": 100},
 }
 NOISE = {"name": "laplace_range", "epsilon": 5.0}
@@ -35,6 +37,15 @@ def test_who_reads_the_wire_sees_the_training_and_has_no_part_of_the_server() ->
     held = granted("eavesdropper", "vanilla", Fora.goal, Grant(0))
     assert Grant.STEPS in held
     assert not held & (Grant.TOP | Grant.ARCHITECTURE | Grant.HINTS | Grant.TAMPER)
+
+
+def test_the_start_whose_guesses_look_like_records_counts() -> None:
+    def beats(n: int) -> Tensor:
+        return torch.sin(torch.arange(16.0) + 6 * torch.rand(n, 1, 1))
+
+    wrong, right = beats(50).flip(2) + 0.5, beats(50)
+    assert likest([wrong, right], beats(200)) is right
+    assert likest([right, wrong], beats(200)) is right
 
 
 @pytest.mark.slow

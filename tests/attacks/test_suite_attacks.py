@@ -28,7 +28,7 @@ LEAST = 0.1  # advantage; the floor is 0
 SHORT = {"width": 16, "curve": 1000, "iterations": 800, "pilot": 400}
 KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the victim, and parameters of a short run
     "channel": (SIGNALS, {}),
-    "fora": (BEATS, {"tail": 1000, "width": 16}),
+    "fora": (BEATS, {"starts": 1, "tail": 1000, "width": 16}),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0}),
     "pcat": (SIGNALS, {"align": 10.0, "warmup": 0, "tail": 300, "invert": 300, "width": 16}),
     "unsplit": (FLAT, {"tv": 0.0}),

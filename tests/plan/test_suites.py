@@ -155,7 +155,9 @@ def test_goals_restrict_a_suite() -> None:
 def test_what_is_left_out_is_said_with_the_reason_where_a_user_would_wonder() -> None:
     assert cells(attack="standard").notes == ()  # in vanilla everybody but the thief holds the labels
     (spy, member) = cells(attack="standard", protocol="u_shape").notes
-    assert re.search("'standard_1' without splitspy, urvfl: threat 'malicious_server' under protocol 'u_shape'.* LABELS", spy)
+    assert re.search(
+        "'standard_1' without splitspy, urvfl: threat 'malicious_server' under protocol 'u_shape'.* LABELS", spy
+    )
     assert re.search("'standard_1' without membership: threat 'honest_server' .*does not grant LABELS", member)
     assert any(
         "no attack on labels, membership here (protocol 'fedavg')" in n
