@@ -14,20 +14,23 @@ Source: He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference
 Differs from the paper:
 - `align` draws the shadow's messages towards the victim's, by the multi-kernel discrepancy of FORA (Xu et al., CVPR
   2024, section 4). 0, the default, is the paper's attack.
+- `start = "mean"`, and `restarts` above 1 (the guesses that look most like records are kept), are not of the paper. The
+  defaults are.
 - `invert = "decoder"` takes the place of the search.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from splitleak import nets
-from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, invert_surrogate, squared_mmd, squared_variation
+from splitleak.contract import Attack, Goal, Grant, View, later
+from splitleak.pieces import decode, invert_surrogate, most_plausible, squared_mmd, squared_variation
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,25 @@ class QueryFree(Attack):
     batch: int = 32
     lr: float = 1e-3
     width: int = 32  # channels of the decoder, and of the head in a u-shape
+    start: Literal["middle", "mean"] = later("middle")  # of the search: of in_range, or the mean auxiliary record
+    restarts: Annotated[int, Field(ge=1)] = later(1)  # shadows to choose from, with `search`; paper: 1
 
     def run(self, view: View) -> Tensor:
-        shadow = self._train_shadow(view)
         if self.invert == "search":
-            return torch.cat([self._descend(shadow, z, view.in_range, view.aux[:1]) for z in view.smashed.split(250)])
+            return most_plausible([self._search(view) for _ in range(self.restarts)], view.aux)
+        shadow = self._train_shadow(view)
         defense = view.defense
         decoder = invert_surrogate(lambda x: defense.smash(shadow(x)), view, self.learn, self.batch, self.width)
         return decode(decoder, view.smashed)
+
+    def _search(self, view: View) -> tuple[Tensor, float]:
+        """Guesses (N, *in) of one shadow, and the mean squared error of what it sends for them."""
+        shadow, (low, high) = self._train_shadow(view), view.in_range
+        first = view.aux.mean(0) if self.start == "mean" else torch.full_like(view.aux[0], (low + high) / 2)
+        pairs = [(self._descend(shadow, z, view.in_range, first), z) for z in view.smashed.split(250)]
+        with torch.no_grad():
+            residual = sum(float((shadow(x) - z).square().sum()) for x, z in pairs) / view.smashed.numel()
+        return torch.cat([x for x, _ in pairs]), residual
 
     def _train_shadow(self, view: View) -> nn.Module:
         """The shadow: x (B, *in) -> z (B, *cut)."""
@@ -76,10 +90,10 @@ class QueryFree(Attack):
             schedule.step()
         return shadow.eval().requires_grad_(False)
 
-    def _descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], like: Tensor) -> Tensor:
-        """z (B, *cut) -> (B, *in), from the middle of the range."""
+    def _descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], first: Tensor) -> Tensor:
+        """z (B, *cut) -> (B, *in), from the record `first` (*in)."""
         low, high = span
-        x = torch.full_like(like, (low + high) / 2).repeat(len(z), *[1] * (like.dim() - 1)).requires_grad_()
+        x = first.repeat(len(z), *[1] * first.dim()).requires_grad_()
         optimizer = torch.optim.Adam([x], 0.1 * (high - low), amsgrad=True)  # paper's code: 0.1
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.search, 1))
         for _ in range(self.search):

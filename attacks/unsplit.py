@@ -5,7 +5,8 @@ architecture. x descends on MSE(clone(x), z) + tv * TV(x) + l2 * mean(x^2) while
 weights descend on MSE(clone(x), z) while x is fixed. The attack needs no query, no auxiliary record and no label.
 z (N, *cut) -> guess (N, *in).
 Only in_range and the clone's first weights fix the sign and the scale of a guess. A mirrored, shifted or flattened
-guess can explain z as well, and the fit to the messages does not show this error.
+guess can explain z as well, and the fit to the messages does not show this error. Whoever has auxiliary records can
+start at their mean (`start`), try several clones (`restarts`) and keep the guesses that look most like records.
 
 Source: Erdogan, Kupcu, Cicek, "UnSplit: Data-Oblivious Model Inversion, Model Stealing, and Label Inference Attacks
 Against Split Learning", WPES 2022, section 3.
@@ -14,24 +15,27 @@ Differs from the paper:
 - The paper takes one target at a time, with 1000 rounds of 100 + 100 steps each. Here all targets share one clone, a
   slice of targets at a time, with larger steps. This is the stronger setting, because there is only one client and N
   messages together determine its weights better; it is also the only affordable one.
+- `start = "mean"` and `restarts` above 1 are not of the paper. The defaults are.
 - The paper's pull to zero (l2 = 1) is left out: the clone compensates for it at no cost, and every guess shrinks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
 from torch import Tensor, nn
 
-from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.contract import Attack, Goal, Grant, View, later
+from splitleak.pieces import most_plausible
 
 
 @dataclass(frozen=True)
 class Unsplit(Attack):
     goal = Goal.INPUTS
-    needs = Grant.SMASHED | Grant.ARCHITECTURE
 
     rounds: int = 25  # paper: 1000
     inner: int = 10  # steps on every target's guess in a round; paper: 100
@@ -41,14 +45,28 @@ class Unsplit(Attack):
     tv: float = 0.1  # paper: 0.1
     l2: float = 0.0  # paper: 1
     slice: int = 100  # targets at a time; paper: 1
+    start: Literal["middle", "mean"] = later("middle")  # of in_range; or the mean auxiliary record; paper: middle
+    restarts: Annotated[int, Field(ge=1)] = later(1)  # solutions to choose from; paper: 1
+
+    @property
+    def needs(self) -> Grant:  # type: ignore[override]
+        needs = Grant.SMASHED | Grant.ARCHITECTURE
+        return needs | Grant.AUX if self.start == "mean" else needs
 
     def run(self, view: View) -> Tensor:
+        found = [self._solve(view) for _ in range(self.restarts)]  # guesses (N, *in) with their residuals
+        if self.start == "mean":
+            return most_plausible(found, view.aux)
+        return min(found, key=lambda one: one[1])[0]
+
+    def _solve(self, view: View) -> tuple[Tensor, float]:
+        """Guesses (N, *in), and the mean squared error of what the clone sends for them."""
         smashed, (low, high) = view.smashed, view.in_range
+        first = torch.full(view.in_shape, (low + high) / 2, device=smashed.device)
+        if self.start == "mean":
+            first = view.aux.mean(0)
         clone = view.fresh_bottom().eval()
-        parts = [
-            (z, torch.full((len(z), *view.in_shape), (low + high) / 2, device=z.device, requires_grad=True))
-            for z in smashed.split(self.slice)
-        ]
+        parts = [(z, first.repeat(len(z), *[1] * first.dim()).requires_grad_()) for z in smashed.split(self.slice)]
         optimizers = [torch.optim.Adam([x], self.lr * (high - low), amsgrad=True) for _, x in parts]
         clone_optimizer = torch.optim.Adam([*clone.parameters(), torch.zeros(1)], self.lr_clone, amsgrad=True)
         for _ in range(self.rounds):
@@ -59,7 +77,9 @@ class Unsplit(Attack):
                     x.data.clamp_(low, high)
             clone.requires_grad_(True)
             self._train_clone(clone, parts, clone_optimizer)
-        return torch.cat([x.detach() for _, x in parts])
+        with torch.no_grad():
+            residual = sum(float((clone(x) - z).square().sum()) for z, x in parts) / smashed.numel()
+        return torch.cat([x.detach() for _, x in parts]), residual
 
     def _improve(self, clone: nn.Module, z: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """One step of the guesses x (B, *in) towards records that this clone sends as z (B, *cut)."""

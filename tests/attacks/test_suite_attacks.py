@@ -31,7 +31,8 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "fora": (BEATS, {"starts": 1, "tail": 1000, "width": 16}),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0}),
     "pcat": (SIGNALS, {"align": 10.0, "warmup": 0, "tail": 300, "invert": 300, "width": 16}),
-    "unsplit": (FLAT, {"tv": 0.0}),
+    "sdar": (BEATS, {"tail": 1000, "width": 16, "every": 1}),
+    "unsplit": (FLAT, {"tv": 0.0, "start": "mean", "restarts": 2}),
     "inverse_network": (FLAT, {"steps": 200, "width": 8}),
     "map_search": (FLAT, {"learn": 100, "width": 8}),
     "oracle": (FLAT, {"learn": 100, "width": 8}),
@@ -48,7 +49,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fora", "fsha", "splitspy", "urvfl")
+SLOW = ("fora", "fsha", "sdar", "splitspy", "urvfl")
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 

@@ -25,6 +25,18 @@ def squared_mmd(a: Tensor, b: Tensor) -> Tensor:
     return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
 
 
+def most_plausible(found: list[tuple[Tensor, float]], aux: Tensor) -> Tensor:
+    """Of solutions, guesses (N, *in) with their residual: the one whose guesses look most like records (M, *in).
+
+    A mirrored solution can fit as well as the true one, so that every residual of at most twice the least counts as
+    equal. Among these the least maximum mean discrepancy from the records decides.
+    """
+    least = min(residual for _, residual in found)
+    fitting = [guess for guess, residual in found if residual <= 2 * least]
+    n = min(len(fitting[0]), len(aux), 1000)
+    return min(fitting, key=lambda guess: float(squared_mmd(guess[:n].flatten(1), aux[:n].flatten(1))))
+
+
 def gradient_between(critic: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """(B, *cut), (B, *cut) -> (B, D): the critic's gradient at a random point between each pair."""
     share = torch.rand(len(a), *[1] * (a.ndim - 1), device=a.device)
