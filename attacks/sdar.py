@@ -13,7 +13,7 @@ NDSS 2025, sections 4 and 5.
 Differs from the paper:
 - The simulator sends through the defence, with fresh randomness, and the decoder learns from that (adaptive).
 - After the training there are `tail` more steps, on the released messages: the guess is for these.
-- Fewer steps (`every` and `tail`), so larger rates of the discriminators, and a larger l2. They are dense and have no
+- Fewer steps (`every` and `tail`), so larger rates of the discriminators. They are dense and have no
   dropout. Chosen on seed 10 of `ecg`, undefended.
 - Labels that are masks or values are not given to the decoder and the discriminators.
 """
@@ -42,7 +42,7 @@ class Sdar(Attack):
     goal = Goal.INPUTS
 
     l1: float = 0.02  # weight of the discriminator of messages; paper: 0.02 to 0.04; 0: none
-    l2: float = 1e-3  # weight of the discriminator of records; paper: 1e-5; 0: none
+    l2: float = 1e-5  # weight of the discriminator of records; paper: 1e-5; 0: none
     lr: float = 1e-3  # of simulator and head; paper: 1e-3
     decoder_lr: float = 1e-3  # paper: 5e-4
     message_lr: float = 3e-4  # of the discriminator of messages; paper: l1 * lr = 2e-5, for 20,000 steps
