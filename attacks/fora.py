@@ -32,9 +32,7 @@ from torch import Tensor
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, gradient_between, squared_mmd
-
-SAMPLE = 1000
+from splitleak.pieces import decode, gradient_between, most_plausible, squared_mmd
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class Fora(Attack):
             for substitute in substitutes:
                 substitute.slow_down(1 - done / self.tail)
                 substitute.learn(released[rows])
-        return likest([decode(substitute.decoder, released) for substitute in substitutes], view.aux)
+        guesses = [decode(substitute.decoder, released) for substitute in substitutes]
+        return most_plausible([(guess, 0.0) for guess in guesses], view.aux)
 
 
 class Substitute:
@@ -98,12 +97,6 @@ class Substitute:
         steepness = gradient_between(self.critic, sent, z).norm(dim=1)
         loss = self.critic(sent).mean() - self.critic(z).mean()
         update(self.judge, loss + self.attack.penalty * (steepness - 1).square().mean())
-
-
-def likest(guesses: list[Tensor], records: Tensor) -> Tensor:
-    """The guess (N, *in) whose distribution is nearest to that of records (M, *in), by at most SAMPLE of each."""
-    some = records[torch.randperm(len(records), device=records.device)[:SAMPLE]].flatten(1)
-    return min(guesses, key=lambda guess: float(squared_mmd(guess[:SAMPLE].flatten(1), some)))
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from splitleak.attacks.fora import Fora, Substitute, likest
+from splitleak.attacks.fora import Fora, Substitute
 from splitleak.contract import Grant
 from splitleak.contract.threats import granted, objection
 from splitleak.defenses.none import NoDefense
+from splitleak.pieces import most_plausible
 from splitleak.score.scene import Scene
 
 from .test_attacks_inputs import advantage
@@ -44,8 +45,8 @@ def test_the_start_whose_guesses_look_like_records_counts() -> None:
         return torch.sin(torch.arange(16.0) + 6 * torch.rand(n, 1, 1))
 
     wrong, right = beats(50).flip(2) + 0.5, beats(50)
-    assert likest([wrong, right], beats(200)) is right
-    assert likest([right, wrong], beats(200)) is right
+    assert most_plausible([(wrong, 0.0), (right, 0.0)], beats(200)) is right
+    assert most_plausible([(right, 0.0), (wrong, 0.0)], beats(200)) is right
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_a_label_is_one_more_channel(shape: tuple[int, ...]) -> None:
     assert tuple(told.shape[1:]) == given[0] == ((12,) if len(shape) == 1 else (3, *shape[1:]))
     assert torch.equal(told[:, : shape[0]], x)
     label = told[:, shape[0] :]
-    assert torch.equal(label[1], label[2])
+    torch.testing.assert_close(label[1], label[2])
     assert not torch.equal(label[0], label[1])
     assert torch.equal(Labelled(shape, 0, make)(x), x)
 
