@@ -70,7 +70,7 @@ def test_a_label_is_one_more_channel(shape: tuple[int, ...]) -> None:
     assert torch.equal(told[:, : shape[0]], x)
     label = told[:, shape[0] :]
     torch.testing.assert_close(label[1], label[2])
-    assert not torch.equal(label[0], label[1])
+    assert not torch.allclose(label[0], label[1])
     assert torch.equal(Labelled(shape, 0, make)(x), x)
 
 
