@@ -1,4 +1,4 @@
-"""URVFL (Duan et al. 2025): a hijack whose gradients depend on the labels, as those of an honest server do.
+"""URVFL (Yao et al. 2025): a hijack whose gradients depend on the labels, as those of an honest server do.
 
 A pilot network and its inverse learn to encode auxiliary records and to decode them. A discriminator with two outputs
 for each class learns to tell the client's activations of class y (output 2y) from the pilot's code of class y (output
@@ -7,7 +7,7 @@ the pilot's code of class y. Records of one class are pulled in similar directio
 what detectors of a hijack look for. The inverse of the pilot then decodes z (N, *cut): guess (N, *in).
 `start` and `task` delay and soften the hijack, as in `fsha`.
 
-Source: Duan et al., "URVFL: Undetectable Data Reconstruction Attack on Vertical Federated Learning", NDSS 2025 (arXiv
+Source: Yao et al., "URVFL: Undetectable Data Reconstruction Attack on Vertical Federated Learning", NDSS 2025 (arXiv
 2404.19582).
 
 Differs from the paper:
