@@ -31,13 +31,13 @@ SIMILARITY: list[Any] = [
 ]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "fora", "sdar", "query_free", PCAT, UNSPLIT, "inverse_network", "map_search", "fsha", "splitspy",
-        "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
+        "channel", "fora", "sdar", "query_free", PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
+        "splitspy", "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
         {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
-        "channel", "fora", "sdar", "query_free", PCAT, UNSPLIT, "inverse_network", "map_search", "fsha", "oracle",
-        "norm", "exploit", *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
+        "channel", "fora", "sdar", "query_free", PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
+        "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],
 }  # fmt: skip
