@@ -10,6 +10,8 @@ Source: Li et al., "Label Leakage and Protection in Two-party Split Learning", I
 Differs from the paper:
 - The paper takes the AUC inside each training batch and averages it. The harness takes it over all targets, on one
   trained model.
+- With more than two classes, where the defence reverses gradients at random, the sign of a cosine does not count
+  (adaptive). Two classes differ by the sign alone.
 """
 
 from __future__ import annotations
@@ -21,19 +23,22 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from splitleak.contract import Attack, BadInput, Goal, Grant, View
+from splitleak.pieces import lines, only_lines
 
 
 @dataclass(frozen=True)
 class Cosine(Attack):
     goal = Goal.LABELS
     tasks = ("classes",)
-    needs = Grant.GRADIENT | Grant.HINTS
+    needs = Grant.GRADIENT | Grant.HINTS | Grant.DEFENSE
 
     def run(self, view: View) -> Tensor:
         if view.task.kind != "classes":
             raise BadInput(f"attack 'cosine': the task is a {view.task.kind}; this attack needs a task of classes")
         g = (view.gradient if view.out_shape is None else view.gradient_features).double().flatten(1)
         u, (hints, labels) = F.normalize(g, dim=1, eps=1e-300), view.hints  # (N, D)
+        if only_lines(view):
+            u = lines(u)
         guess = torch.full((len(u), view.classes), -2.0, dtype=u.dtype, device=u.device)  # no hint: below any cosine
         for k in labels.unique():
             guess[:, k] = u @ F.normalize(u[hints[labels == k]].mean(0), dim=0, eps=1e-300)

@@ -14,6 +14,7 @@ that the training must be made stable from the server's side:
 - The pilot is trained first and then stays fixed, with noise on its code that keeps codes apart in every direction.
 - The critic is dense. Its loss is the paper's logistic form with a gradient penalty around zero, and its rate falls in
   the last part.
+- The pilot's code passes the defence, with fresh randomness, on its way to the inverse and to the critic (adaptive).
 - The pilot of images is a fresh copy of the client's network (`copy`); the paper's is a network of its own. A client
   of the same architecture can match such a code in few wrong ways. With another architecture the client settled on a
   permuted code (digits behind a LeNet, 750 steps: advantage .69 with the copy, -.6 without).
@@ -56,7 +57,7 @@ class FSHA(Attack):
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
-        needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
+        needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED | Grant.DEFENSE
         needs |= Grant.GRADIENT if self.task else Grant(0)
         return needs | Grant.ARCHITECTURE if self.copy else needs
 
@@ -65,8 +66,8 @@ class FSHA(Attack):
 
     def _hijack(self, view: View, spares: Callable[[Step], bool]) -> Tensor:
         """The attack; a step that `spares` accepts gets the honest reply."""
-        pilot = Pilot(self.pilot, self.noise, self.width, self.copy)
-        code, inverse = pilot.train(view, view.aux)  # (M, *cut)
+        defense, pilot = view.defense, Pilot(self.pilot, self.noise, self.width, self.copy)
+        code, inverse = pilot.train(view, view.aux, defense)  # (M, *cut)
         critic = nets.critic(view.cut_shape, self.width).to(code.device)
         optimizer = torch.optim.Adam(critic.parameters(), self.lr, betas=(0.5, 0.99), fused=True)
         for i, step in enumerate(view.steps):
@@ -76,7 +77,8 @@ class FSHA(Attack):
                 break
             z, rate = step.smashed, min(1.0, (1 - i / self.iterations) / self.calm)  # (B, *cut)
             optimizer.param_groups[0]["lr"] = self.lr * rate
-            self._train_critic(critic, optimizer, code[torch.randint(len(code), (len(z),), device=z.device)], z)
+            drawn = code[torch.randint(len(code), (len(z),), device=z.device)]
+            self._train_critic(critic, optimizer, defense.smash(drawn), z)
             spared = spares(step)
             if i >= self.start and not spared:
                 step.reply(rate**2 * mixed(step, pull(critic, z), self.task))

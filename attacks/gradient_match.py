@@ -15,6 +15,7 @@ Differs from the papers:
 - Cosines take the place of distances, because gradients of a trained model differ in length by 15 orders of magnitude.
 - The hints initialise W.
 - There is no prior on the labels.
+- Where the defence reverses gradients at random, the sign of a cosine does not count (adaptive).
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from splitleak.contract import Attack, BadInput, Goal, Grant, View
+from splitleak.pieces import only_lines, unit
 
 
 @dataclass(frozen=True)
 class GradientMatch(Attack):
     goal = Goal.LABELS
     tasks = ("classes",)
-    needs = Grant.GRADIENT | Grant.SMASHED | Grant.HINTS
+    needs = Grant.GRADIENT | Grant.SMASHED | Grant.HINTS | Grant.DEFENSE
 
     steps: int = 300
     lr: float = 3e-2  # ExPLoit's code: 1e-2
@@ -43,21 +45,22 @@ class GradientMatch(Attack):
                 f"attack 'gradient_match': the task is a {view.task.kind}; this attack needs a task of classes"
             )
         f, u = self._projected(view)
-        hints, labels = view.hints
-        starts = [-F.normalize(u[hints[labels == k]].mean(0), dim=0) for k in range(view.classes) if k in labels]
+        (hints, labels), reverses = view.hints, only_lines(view)
+        known = [hints[labels == k] for k in range(view.classes) if k in labels]
+        starts = [-direction(u[h], f[h], reverses) for h in known]
         weight = torch.zeros(view.classes, f.shape[1], dtype=f.dtype, device=f.device)
         weight[labels.unique()] = torch.stack(starts)
         weight = (weight - weight.mean(0)).requires_grad_()  # (K, R): a shift of all rows changes no gradient
         bias = torch.zeros_like(weight[:, 0]).requires_grad_()
         optimizer = torch.optim.Adam([weight, bias], self.lr)
         for _ in range(self.steps):
-            cosines = cosines_of_labels(f, u, weight, bias)
+            cosines = cosines_of_labels(f, u, weight, bias, reverses)
             y = cosines.argmax(1).index_copy(0, hints, labels)  # (N,)
             loss = 1 - cosines.gather(1, y[:, None]).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return cosines_of_labels(f, u, weight, bias)
+        return cosines_of_labels(f, u, weight, bias, reverses)
 
     def _projected(self, view: View) -> tuple[Tensor, Tensor]:
         """Features and unit gradients, (N, R) each, on the leading directions of the gradients: R = K."""
@@ -70,13 +73,22 @@ class GradientMatch(Attack):
         return (f - f.mean(0)) / f.std().clamp(min=1e-12), u
 
 
-def cosines_of_labels(f: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N, K): the cosine of each target's gradient u (N, R) with the one that each label would give."""
+def direction(u: Tensor, f: Tensor, reverses: bool) -> Tensor:
+    """(R,): the mean direction of the gradients u (n, R) of one class.
+
+    Reversed ones are turned to one side: away from the features f (n, R), which a trained head has on the side of W_y.
+    """
+    if reverses:
+        u = u * (u @ u[0]).sign()[:, None]
+        u = -u * (u.mean(0) @ f.mean(0)).sign()
+    return F.normalize(u.mean(0), dim=0)
+
+
+def cosines_of_labels(f: Tensor, u: Tensor, weight: Tensor, bias: Tensor, reverses: bool) -> Tensor:
+    """(N, K): the cosine of each target's gradient u (N, R) with the one that each label would give.
+
+    Its size, where gradients are reversed at random.
+    """
     error = F.softmax(f @ weight.T + bias, 1)[:, None] - torch.eye(len(weight), dtype=f.dtype, device=f.device)
-    return F.cosine_similarity(error @ weight, u[:, None], dim=2, eps=1e-20)  # error (N, K candidates, K)
-
-
-def unit(x: Tensor) -> Tensor:
-    """Rows scaled to length 1; a row of zeros stays zero."""
-    x = x / x.abs().amax(-1, keepdim=True).clamp(min=1e-300)  # first, so that the squares of short rows do not vanish
-    return F.normalize(x, dim=-1, eps=1e-300)
+    cosines = F.cosine_similarity(error @ weight, u[:, None], dim=2, eps=1e-20)  # error (N, K candidates, K)
+    return cosines.abs() if reverses else cosines

@@ -29,8 +29,9 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from splitleak.attacks.similarity import Similarity, unit
+from splitleak.attacks.similarity import Similarity
 from splitleak.contract import Attack, BadInput, Bottom, Goal, Grant, Records, Split, View
+from splitleak.pieces import leading, lines, only_lines, unit
 
 DECAYS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)  # weight decays that cross-validation chooses from
 PROBES = 1000  # made-up labels of each class that are sent through the defence
@@ -60,7 +61,7 @@ class NoisyLabels(Attack):
             guess[:, known] = 0.0
             return guess
         noise = self._noise(view)[known][:, known].to(x)  # (C true, C seen)
-        clusters = clusters_of(g, len(known))
+        clusters = clusters_of(g, len(known), only_lines(view))
         even = evened(noise)[:, clusters].T  # (N, C): the probability of each record's cluster, by true class
         decay = self._chosen_decay(x, even)
         names = names_of(F.log_softmax(x @ fitted(x, even, decay).T, 1), hints, y)
@@ -102,10 +103,10 @@ def evened(noise: Tensor) -> Tensor:
     return torch.full_like(noise, (1 - kept) / (c - 1)).fill_diagonal_(kept)
 
 
-def clusters_of(g: Tensor, c: int) -> Tensor:
+def clusters_of(g: Tensor, c: int, reverses: bool) -> Tensor:
     """(N,): the cluster of each gradient, as the spectral `similarity` finds them, from random starts alone."""
     similarity, u = Similarity(), unit(g.double().flatten(1))
-    u = unit(torch.linalg.eigh(u @ u.T).eigenvectors[:, 1 - c :])  # (N, C - 1)
+    u = leading(lines(u), c) if reverses else leading(u, c - 1)
     first = unit(u[torch.randint(len(u), (c,), device=u.device)])
     return (u @ similarity._clusters(u, first).T).argmax(1)
 

@@ -17,6 +17,8 @@ Differs from the paper:
 - `start = "mean"`, and `restarts` above 1 (the guesses that look most like records are kept), are not of the paper. The
   defaults are.
 - `invert = "decoder"` takes the place of the search.
+- The shadow sends through the defence, and the search compares by the bounds that the defence leaves to its output
+  (`pieces.message_bounds`): an element that was left out is no zero (adaptive).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View, later
 from splitleak.pieces import decode, invert_surrogate, most_plausible, squared_mmd, squared_variation
+from splitleak.pieces.message_bounds import Bounds, excess, mean_squared_excess, output_bounds
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,13 @@ class QueryFree(Attack):
         return decode(decoder, view.smashed)
 
     def _search(self, view: View) -> tuple[Tensor, float]:
-        """Guesses (N, *in) of one shadow, and the mean squared error of what it sends for them."""
+        """Guesses (N, *in) of one shadow, and how far what it sends is from the messages, a mean square."""
         shadow, (low, high) = self._train_shadow(view), view.in_range
         first = view.aux.mean(0) if self.start == "mean" else torch.full_like(view.aux[0], (low + high) / 2)
-        pairs = [(self._descend(shadow, z, view.in_range, first), z) for z in view.smashed.split(250)]
+        bounds = zip(*(bound.split(250) for bound in output_bounds(view.defense, view.smashed)), strict=True)
+        pairs = [(self._descend(shadow, z, view.in_range, first), z) for z in bounds]
         with torch.no_grad():
-            residual = sum(float((shadow(x) - z).square().sum()) for x, z in pairs) / view.smashed.numel()
+            residual = sum(len(x) * float(mean_squared_excess(shadow(x), z)) for x, z in pairs) / view.targets
         return torch.cat([x for x, _ in pairs]), residual
 
     def _train_shadow(self, view: View) -> nn.Module:
@@ -90,14 +94,14 @@ class QueryFree(Attack):
             schedule.step()
         return shadow.eval().requires_grad_(False)
 
-    def _descend(self, shadow: nn.Module, z: Tensor, span: tuple[float, float], first: Tensor) -> Tensor:
-        """z (B, *cut) -> (B, *in), from the record `first` (*in)."""
+    def _descend(self, shadow: nn.Module, z: Bounds, span: tuple[float, float], first: Tensor) -> Tensor:
+        """Bounds of z (B, *cut) -> (B, *in), from the record `first` (*in)."""
         low, high = span
-        x = first.repeat(len(z), *[1] * first.dim()).requires_grad_()
+        x = first.repeat(len(z[0]), *[1] * first.dim()).requires_grad_()
         optimizer = torch.optim.Adam([x], 0.1 * (high - low), amsgrad=True)  # paper's code: 0.1
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.search, 1))
         for _ in range(self.search):
-            (x.grad,) = torch.autograd.grad((shadow(x) - z).square().sum() + self.tv * squared_variation(x), x)
+            (x.grad,) = torch.autograd.grad(excess(shadow(x), z).square().sum() + self.tv * squared_variation(x), x)
             optimizer.step()
             schedule.step()
             x.data.clamp_(low, high)

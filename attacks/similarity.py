@@ -14,6 +14,8 @@ Differs from the paper:
 - The random starts.
 - `spectral` clusters the leading eigenvectors of the cosines (Ng, Jordan, Weiss, NIPS 2001), which evens out what the
   rows of the head's weights have in common. There are K - 1 eigenvectors, because p - onehot y sums to 0.
+- Where the defence reverses gradients at random, lines take the place of directions: squared cosines, and K
+  eigenvectors (adaptive).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from splitleak.contract import Attack, BadInput, Goal, Grant, View
+from splitleak.pieces import leading, lines, only_lines, unit
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,17 @@ class Similarity(Attack):
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
-        return Grant.HINTS | (Grant.GRADIENT if self.source == "gradient" else Grant.SMASHED)
+        return Grant.HINTS | (Grant.GRADIENT | Grant.DEFENSE if self.source == "gradient" else Grant.SMASHED)
 
     def run(self, view: View) -> Tensor:
         if view.task.kind != "classes":
             raise BadInput(f"attack 'similarity': the task is a {view.task.kind}; this attack needs a task of classes")
         u, (hints, labels) = unit(self._messages(view).double().flatten(1)), view.hints  # (N, D)
         known = labels.unique()  # C of the K classes have a hint
+        reverses = self.source == "gradient" and only_lines(view)
+        u = lines(u) if reverses else u
         if self.method == "cluster" and self.source == "gradient" and self.spectral:
-            u = unit(torch.linalg.eigh(u @ u.T).eigenvectors[:, 1 - min(len(u), max(len(known), 2)) :])
+            u = leading(u, min(len(u), max(len(known), 2)) - (not reverses))
         means = torch.stack([u[hints[labels == k]].mean(0) for k in known])  # (C, D): mean direction of the hints
         centres = unit(means)
         if self.method == "cluster":
@@ -85,9 +90,3 @@ class Similarity(Attack):
             far = 1 - (u @ u[chosen].mT).amax(2)  # (starts, N)
             chosen = torch.cat([chosen, torch.multinomial(far.clamp(min=1e-9), 1)], 1)
         return chosen
-
-
-def unit(x: Tensor) -> Tensor:
-    """Rows scaled to length 1 (gradients of a trained model are as short as 1e-17); a row of zeros stays zero."""
-    x = x / x.abs().amax(-1, keepdim=True).clamp(min=1e-300)  # first, so that the squares of short rows do not vanish
-    return F.normalize(x, dim=-1, eps=1e-300)

@@ -16,6 +16,8 @@ Differs from the paper:
   slice of targets at a time, with larger steps. This is the stronger setting, because there is only one client and N
   messages together determine its weights better; it is also the only affordable one.
 - `start = "mean"` and `restarts` above 1 are not of the paper. The defaults are.
+- Each message is compared with what the clone sends by the bounds that the defence leaves (`pieces.message_bounds`):
+  an element that was left out is no zero, a rounded one has its interval (adaptive).
 - The paper's pull to zero (l2 = 1) is left out: the clone compensates for it at no cost, and every guess shrinks.
 """
 
@@ -25,12 +27,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
 from splitleak.contract import Attack, Goal, Grant, View, later
 from splitleak.pieces import most_plausible
+from splitleak.pieces.message_bounds import Bounds, mean_squared_excess, output_bounds
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Unsplit(Attack):
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
-        needs = Grant.SMASHED | Grant.ARCHITECTURE
+        needs = Grant.SMASHED | Grant.ARCHITECTURE | Grant.DEFENSE
         return needs | Grant.AUX if self.start == "mean" else needs
 
     def run(self, view: View) -> Tensor:
@@ -60,13 +62,14 @@ class Unsplit(Attack):
         return min(found, key=lambda one: one[1])[0]
 
     def _solve(self, view: View) -> tuple[Tensor, float]:
-        """Guesses (N, *in), and the mean squared error of what the clone sends for them."""
+        """Guesses (N, *in), and how far what the clone sends for them is from the messages, a mean square."""
         smashed, (low, high) = view.smashed, view.in_range
         first = torch.full(view.in_shape, (low + high) / 2, device=smashed.device)
         if self.start == "mean":
             first = view.aux.mean(0)
         clone = view.fresh_bottom().eval()
-        parts = [(z, first.repeat(len(z), *[1] * first.dim()).requires_grad_()) for z in smashed.split(self.slice)]
+        bounds = zip(*(bound.split(self.slice) for bound in output_bounds(view.defense, smashed)), strict=True)
+        parts = [(z, first.repeat(len(z[0]), *[1] * first.dim()).requires_grad_()) for z in bounds]
         optimizers = [torch.optim.Adam([x], self.lr * (high - low), amsgrad=True) for _, x in parts]
         clone_optimizer = torch.optim.Adam([*clone.parameters(), torch.zeros(1)], self.lr_clone, amsgrad=True)
         for _ in range(self.rounds):
@@ -78,23 +81,23 @@ class Unsplit(Attack):
             clone.requires_grad_(True)
             self._train_clone(clone, parts, clone_optimizer)
         with torch.no_grad():
-            residual = sum(float((clone(x) - z).square().sum()) for z, x in parts) / smashed.numel()
+            residual = sum(len(x) * float(mean_squared_excess(clone(x), z)) for z, x in parts) / len(smashed)
         return torch.cat([x.detach() for _, x in parts]), residual
 
-    def _improve(self, clone: nn.Module, z: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _improve(self, clone: nn.Module, z: Bounds, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """One step of the guesses x (B, *in) towards records that this clone sends as z (B, *cut)."""
-        loss = F.mse_loss(clone(x), z) + self.tv * total_variation(x) + self.l2 * x.square().mean()
-        (x.grad,) = torch.autograd.grad(loss * len(z), x)  # a sum over targets: each has its own loss
+        loss = mean_squared_excess(clone(x), z) + self.tv * total_variation(x) + self.l2 * x.square().mean()
+        (x.grad,) = torch.autograd.grad(loss * len(x), x)  # a sum over targets: each has its own loss
         optimizer.step()
 
     def _train_clone(
-        self, clone: nn.Module, parts: list[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
+        self, clone: nn.Module, parts: list[tuple[Bounds, Tensor]], optimizer: torch.optim.Optimizer
     ) -> None:
         """Steps of the clone towards sending z for the guesses, each on one slice."""
         for _ in range(self.clone):
             z, x = parts[int(torch.randint(len(parts), ()))]
             optimizer.zero_grad()
-            loss = F.mse_loss(clone(x.detach()), z)
+            loss = mean_squared_excess(clone(x.detach()), z)
             if loss.requires_grad:  # false if the client has no weights
                 loss.backward()
             optimizer.step()

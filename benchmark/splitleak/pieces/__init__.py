@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from splitleak.pieces.decoding import decode, invert_surrogate, query_batches
+from splitleak.pieces.directions import leading, lines, only_lines, unit
 from splitleak.pieces.distances import gradient_between, most_plausible, squared_mmd, squared_variation
 from splitleak.pieces.hijack import Pilot, mixed
 from splitleak.pieces.learner import DecoderLearner
 
 __all__ = [
-    "DecoderLearner", "Pilot", "decode", "gradient_between", "invert_surrogate", "mixed", "most_plausible",
-    "query_batches", "squared_mmd", "squared_variation",
+    "DecoderLearner", "Pilot", "decode", "gradient_between", "invert_surrogate", "leading", "lines", "mixed",
+    "most_plausible", "only_lines", "query_batches", "squared_mmd", "squared_variation", "unit",
 ]  # fmt: skip

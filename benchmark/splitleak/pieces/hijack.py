@@ -21,10 +21,10 @@ class Pilot:
     width: int  # channels
     copy: bool  # images: a fresh copy of the client's network
 
-    def train(self, view: View, aux: Tensor, defense: Defense | None = None) -> tuple[Tensor, nn.Module]:
+    def train(self, view: View, aux: Tensor, defense: Defense) -> tuple[Tensor, nn.Module]:
         """Returns the code of the auxiliary records (M, *cut), before the defence, and the decoder.
 
-        With a defence the decoder learns from codes that have passed it, with fresh randomness.
+        The decoder learns from codes that have passed the defence, with fresh randomness.
         """
         pilot = nn.Sequential(nets.encoder(view.in_shape, view.cut_shape, self.width, depth=0), nn.LeakyReLU(0.01))
         if self.copy and len(view.in_shape) == 3:
@@ -37,7 +37,7 @@ class Pilot:
             x = aux[torch.randint(len(aux), (32,), device=aux.device)]  # (B, *in)
             code = pilot(x)
             noisy = code + self.noise * code.detach().std() * torch.randn_like(code)
-            loss = F.mse_loss(inverse(defense.smash(noisy) if defense else noisy), x)
+            loss = F.mse_loss(inverse(defense.smash(noisy)), x)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
