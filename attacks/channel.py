@@ -10,8 +10,6 @@ Source: "visual invertibility" of Abuadbba et al., "Can We Use Split Learning on
 Training?", AsiaCCS 2020, section 4.
 
 Differs from the paper:
-- Where the defence adds noise, the guess keeps the share of its variance that is none: fresh noise on the messages
-  shows how much there is (adaptive).
 - The attack makes a guess that is scored. The paper puts channels beside records and judges by eye.
 """
 
@@ -30,7 +28,7 @@ from splitleak.contract import Attack, Goal, Grant, View
 @dataclass(frozen=True)
 class Channel(Attack):
     goal = Goal.INPUTS
-    needs = Grant.SMASHED | Grant.AUX | Grant.DEFENSE
+    needs = Grant.SMASHED | Grant.AUX
 
     sample: int = 256  # targets, and as many auxiliary records, on which the channel is chosen
 
@@ -38,7 +36,6 @@ class Channel(Attack):
         z, x = view.smashed, view.aux
         if len(view.cut_shape) == 1 or len(view.cut_shape) != len(view.in_shape):
             z = z.flatten(1)[:, None]  # (N, 1, D)
-        again = view.defense.smash(view.smashed).view_as(z)
         few_z, few_x = z[: self.sample], x[: self.sample]
 
         def distance(channel: int, sign: int) -> float:
@@ -46,9 +43,7 @@ class Channel(Attack):
             return energy_distance(guess.flatten(1), few_x.flatten(1))
 
         channel, sign = min(((c, s) for c in range(z.shape[1]) for s in (1, -1)), key=lambda pair: distance(*pair))
-        u, noisy = (sign * resampled(t[:, [channel]], view.in_shape) for t in (z, again))  # (N, *in)
-        noise = (noisy - u).square().mean(0) / u.var(0, correction=0).clamp(min=1e-18)  # its share, by position
-        return rescaled(u, x, view.in_range, (1 - noise).clamp(min=0).sqrt())
+        return rescaled(sign * resampled(z[:, [channel]], view.in_shape), x, view.in_range)
 
 
 def resampled(u: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -59,10 +54,10 @@ def resampled(u: Tensor, shape: tuple[int, ...]) -> Tensor:
     return F.interpolate(u, shape[1:], mode=mode).expand(-1, *shape)
 
 
-def rescaled(u: Tensor, x: Tensor, in_range: tuple[float, float], share: float | Tensor = 1.0) -> Tensor:
-    """u (N, *in) with the mean and this share of the standard deviation of x (M, *in) at each position."""
+def rescaled(u: Tensor, x: Tensor, in_range: tuple[float, float]) -> Tensor:
+    """u (N, *in) with the mean and the standard deviation of x (M, *in) at each position."""
     unit = (u - u.mean(0)) / u.std(0, correction=0).clamp(min=1e-9)
-    return (unit * (share * x.std(0, correction=0)) + x.mean(0)).clamp(*in_range)
+    return (unit * x.std(0, correction=0) + x.mean(0)).clamp(*in_range)
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:

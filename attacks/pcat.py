@@ -90,5 +90,6 @@ class PseudoClient:
         if self.align:
             loss = loss + self.align * squared_mmd(sent.flatten(1), smashed.flatten(1))
         self.optimizer.zero_grad()
-        loss.backward()
+        if loss.requires_grad:  # false if the defence passes no gradient
+            loss.backward()
         self.optimizer.step()

@@ -17,7 +17,7 @@ Differs from the paper:
   messages together determine its weights better; it is also the only affordable one.
 - `start = "mean"` and `restarts` above 1 are not of the paper. The defaults are.
 - Each message is compared with what the clone sends by the bounds that the defence leaves (`pieces.message_bounds`):
-  an element that was left out is no zero, a rounded one has its interval (adaptive).
+  an element that was left out is no zero (adaptive).
 - The paper's pull to zero (l2 = 1) is left out: the clone compensates for it at no cost, and every guess shrinks.
 """
 

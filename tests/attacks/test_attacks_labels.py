@@ -17,13 +17,14 @@ from splitleak.attacks.gradient_match import GradientMatch
 from splitleak.attacks.membership import Membership
 from splitleak.attacks.norm import Norm
 from splitleak.attacks.similarity import Similarity
-from splitleak.contract import Attack, BadInput, Grant, Task
+from splitleak.contract import Attack, BadInput, Defense, Grant, Task
 from splitleak.contract.view import Facts, View
 from splitleak.score import metrics
 from splitleak.score.scene import Scene
 from splitleak.score.targets import join
 
 N, WIDTH = 500, 16
+NOTHING = Defense()
 ALL: list[Attack] = [Similarity(), Similarity(spectral=False), Cosine(), GradientMatch(), Norm()]
 
 
@@ -31,14 +32,18 @@ def first_of_each(y: Tensor) -> Tensor:
     return torch.cat([(y == k).nonzero().flatten()[:1] for k in y.unique()])
 
 
-def view_of(y: Tensor, k: int, hints: Tensor | None = None, aux_labels: bool = True, **sent: Tensor) -> View:
+def view_of(
+    y: Tensor, k: int, hints: Tensor | None = None, aux_labels: bool = True, defense: Defense = NOTHING, **sent: Tensor
+) -> View:
     """A u-shape in which `features` and `gradient_features` were sent for records of the labels y (N,)."""
     out = tuple(sent["features"].shape[1:])
     facts = Facts((1,), (0.0, 1.0), out, out, Task("classes", k), 32, len(y))
     index = first_of_each(y) if hints is None else hints
     sources: dict[str, Callable[[], Any]] = {name: lambda t=t: t for name, t in sent.items()}  # type: ignore[misc]
-    sources |= {"hints": lambda: (index, y[index]), "aux_labels": lambda: y}
-    grants = Grant.SMASHED | Grant.GRADIENT | Grant.HINTS | (Grant.AUX_LABELS if aux_labels else Grant(0))
+    sources |= {"hints": lambda: (index, y[index]), "aux_labels": lambda: y, "defense": lambda: defense}
+    grants = (
+        Grant.SMASHED | Grant.GRADIENT | Grant.HINTS | Grant.DEFENSE | (Grant.AUX_LABELS if aux_labels else Grant(0))
+    )
     return View(facts, grants, sources)
 
 

@@ -54,6 +54,9 @@ METRICS, BOARD = "score/test_metrics.py::test_", "report/test_leaderboard.py::te
 SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
 CONTROL = "score/test_control_population.py::test_"
+PROMISES = "attacks/test_promises.py::test_"
+MORE, NAMES = f"{PROMISES}who_knows_the_defence_finds_more", f"{PROMISES}who_knows_the_defence_names_more_labels"
+CODES = f"{PROMISES}the_critic_sees_codes_through_the_defence"
 PLANTED = [
     # Utility
     Mistake("utility is taken with the defence active", "score/utility.py",
@@ -96,6 +99,41 @@ PLANTED = [
     Mistake("a guess outside the range of the data is refused", "score/question.py",
             "if checked.min() < low - 1e-4 or checked.max() > high + 1e-4:", "if False:",
             "attacks/test_failing_attacks.py::test_broken_attack_is_a_failed_record_that_says_who_and_what"),
+    # Every attack knows the defence
+    Mistake("attacks that query learn from what the defence lets through", "score/channel.py",
+            "live.smash(victim.split.bottom(part)[0])", "victim.split.bottom(part)[0]",
+            f"{MORE}[adra] {MORE}[inverse_labels] {MORE}[inverse_network] {MORE}[oracle_decoder]"),
+    Mistake("the MAP search knows what a missing element is", "pieces/learned_channel.py",
+            "missing = meaning_of_zero(z, y)", 'missing = "none"',
+            f"attacks/test_map_search.py::test_missing_elements_are_not_elements_of_value_0 {MORE}[oracle]"),
+    Mistake("a descent passes through the defence", "attacks/rmle.py",
+            "sent = plain if added else defense.smash(plain)", "sent = plain", f"{MORE}[rmle]"),
+    Mistake("a search does not take a missing element for a zero", "pieces/message_bounds.py",
+            "channel.bounds(z))", "(z, z))", f"{MORE}[query_free] {MORE}[unsplit]"),
+    Mistake("a pseudo-client sends through the defence", "attacks/pcat.py",
+            "return self.defense.smash(self.client(x))", "return self.client(x)", f"{MORE}[pcat]"),
+    Mistake("a substitute client sends through the defence", "attacks/fora.py",
+            "sent = self.defense.smash(self.client(x))", "sent = self.client(x)",
+            "attacks/test_attacks_fora.py::test_the_substitute_sends_through_the_defence"),
+    Mistake("a simulator sends through the defence", "attacks/sdar.py",
+            "sent = self.defense.smash(self.client(x))", "sent = self.client(x)",
+            "attacks/test_attacks_sdar.py::test_the_simulator_sends_through_the_defence"),
+    Mistake("a critic sees codes through the defence", "attacks/fsha.py",
+            "critic, optimizer, defense.smash(drawn), z)", "critic, optimizer, drawn, z)",
+            f"{CODES}[fsha] {CODES}[splitspy]"),
+    Mistake("a discriminator by class sees codes through the defence", "attacks/urvfl.py",
+            "judge.learn(defense.smash(code[rows.draw(y)]),", "judge.learn(code[rows.draw(y)],",
+            "attacks/test_attacks_urvfl.py::test_the_discriminator_sees_codes_through_the_defence"),
+    Mistake("the inverse of a hijack learns from what the defence lets through", "pieces/hijack.py",
+            "inverse(defense.smash(noisy))", "inverse(noisy)",
+            "attacks/test_attacks_urvfl.py::test_the_inverse_is_that_of_what_the_defence_lets_through"),
+    Mistake("gradients that are reversed at random are taken as lines", "pieces/directions.py",
+            "return bool((cosine.abs() > 0.999).all() and (cosine < 0).any())", "return False",
+            f"{NAMES}[cosine] {NAMES}[gradient_match] {NAMES}[similarity]"),
+    Mistake("clusters are labels with the errors that the defence makes", "attacks/noisy_labels.py",
+            "sent = live.labels(Records(x, y, torch.arange(n)))", "sent = y",
+            "attacks/test_attacks_noisy_labels.py::"
+            "test_a_class_whose_majority_is_sent_as_another_is_found_by_who_knows_the_defence"),
     # Training and what crosses the cut
     Mistake("the defence is active in every step of the training", "train/ends.py",
             "sent = self.live.smash(z)", "sent = self.live.smash(z) if not z.requires_grad else z",
