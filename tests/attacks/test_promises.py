@@ -228,7 +228,7 @@ KNOWN: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]] =
     "adra": (FLAT, {"epochs": 30}, LEFT_OUT, 0.4),
     "inverse_labels": (FLAT | {"protocol": "u_shape"}, {"steps": 300, "width": 8}, LEFT_OUT, 0.05),
     "inverse_network": (FLAT, {"steps": 200, "width": 8}, LEFT_OUT, 0.3),
-    "oracle": (FLAT, {"learn": 60, "steps": 100, "width": 8}, LEFT_OUT, 0.3),
+    "oracle": (FLAT, {"learn": 60, "steps": 100, "width": 8}, LEFT_OUT, 1.8),
     "oracle_decoder": (FLAT, {"steps": 200, "width": 8}, LEFT_OUT, 1.0),
     "pcat": (SIGNALS, SHORT_PCAT | {"tail": 300, "invert": 300}, NOISE, 0.1),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0, "start": "mean"}, LEFT_OUT, 1.0),

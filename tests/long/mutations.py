@@ -102,10 +102,10 @@ PLANTED = [
     # Every attack knows the defence
     Mistake("attacks that query learn from what the defence lets through", "score/channel.py",
             "live.smash(victim.split.bottom(part)[0])", "victim.split.bottom(part)[0]",
-            f"{MORE}[adra] {MORE}[inverse_labels] {MORE}[inverse_network] {MORE}[oracle_decoder]"),
+            f"{MORE}[adra] {MORE}[inverse_labels] {MORE}[inverse_network] {MORE}[oracle] {MORE}[oracle_decoder]"),
     Mistake("the MAP search knows what a missing element is", "pieces/learned_channel.py",
             "missing = meaning_of_zero(z, y)", 'missing = "none"',
-            f"attacks/test_map_search.py::test_missing_elements_are_not_elements_of_value_0 {MORE}[oracle]"),
+            "attacks/test_map_search.py::test_missing_elements_are_not_elements_of_value_0"),
     Mistake("a descent passes through the defence", "attacks/rmle.py",
             "sent = plain if added else defense.smash(plain)", "sent = plain", f"{MORE}[rmle]"),
     Mistake("a search does not take a missing element for a zero", "pieces/message_bounds.py",
