@@ -32,7 +32,7 @@ from torch import Tensor
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, gradient_between, most_plausible, squared_mmd
+from splitleak.pieces import decode, gradient_between, most_plausible, squared_mmd, update
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,3 @@ class Substitute:
         steepness = gradient_between(self.critic, sent, z).norm(dim=1)
         loss = self.critic(sent).mean() - self.critic(z).mean()
         update(self.judge, loss + self.attack.penalty * (steepness - 1).square().mean())
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()

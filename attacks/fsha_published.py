@@ -23,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from splitleak.contract import Attack, BadInput, Goal, Grant, Shape, View
-from splitleak.pieces import decode, gradient_between
+from splitleak.pieces import decode, gradient_between, update
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class FSHAPublished(Attack):
             z = step.smashed  # (B, *cut)
             x = aux[torch.randint(len(aux), (len(z),), device=z.device)]  # (B, *in)
             code = pilot(x)
-            descend(coding, F.mse_loss(inverse(code), x))
+            update(coding, F.mse_loss(inverse(code), x))
             reply = pull(critic, z)
             code = code.detach()
             excess = gradient_between(critic, code, z).norm(dim=1) - 1
-            descend(judging, critic(z).mean() - critic(code).mean() + self.penalty * excess.square().mean())
+            update(judging, critic(z).mean() - critic(code).mean() + self.penalty * excess.square().mean())
             step.reply(reply)
         return decode(inverse, view.smashed)
 
@@ -70,12 +70,6 @@ def pull(critic: nn.Module, z: Tensor) -> Tensor:
     z = z.clone().requires_grad_()
     (g,) = torch.autograd.grad(-critic(z).mean(), z)
     return g
-
-
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
 
 
 def pilot_and_inverse(record: Shape, cut: Shape, span: tuple[float, float], width: int) -> tuple[nn.Module, nn.Module]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, invert_surrogate, squared_mmd
+from splitleak.pieces import decode, invert_surrogate, squared_mmd, update
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,4 @@ class PseudoClient:
         loss = self.task.loss(self.head(top(sent)), self.y[i])
         if self.align:
             loss = loss + self.align * squared_mmd(sent.flatten(1), smashed.flatten(1))
-        self.optimizer.zero_grad()
-        if loss.requires_grad:  # false if the defence passes no gradient
-            loss.backward()
-        self.optimizer.step()
+        update(self.optimizer, loss)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View, later
-from splitleak.pieces import decode, invert_surrogate, most_plausible, squared_mmd, squared_variation
+from splitleak.pieces import decode, invert_surrogate, most_plausible, squared_mmd, squared_variation, update
 from splitleak.pieces.message_bounds import Bounds, excess, mean_squared_excess, output_bounds
 
 
@@ -87,10 +87,7 @@ class QueryFree(Attack):
             if self.align:
                 z = smashed[torch.randint(len(smashed), (self.batch,), device=x.device)]
                 loss = loss + self.align * squared_mmd(sent.flatten(1), z.flatten(1))
-            optimizer.zero_grad()
-            if loss.requires_grad:  # false if the defence passes no gradient
-                loss.backward()
-            optimizer.step()
+            update(optimizer, loss)
             schedule.step()
         return shadow.eval().requires_grad_(False)
 

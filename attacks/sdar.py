@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, Shape, View
+from splitleak.pieces import update
 
 Batch = tuple[Tensor, Tensor | None]  # records or messages (B, ...), and their classes (B,) if the networks get them
 
@@ -164,10 +165,3 @@ def real(score: Tensor) -> Tensor:
 def fake(score: Tensor) -> Tensor:
     """The same of scores that should say 0."""
     return F.softplus(score).mean()
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    if loss.requires_grad:  # false if the defence passes no gradient
-        loss.backward()
-    optimizer.step()

@@ -31,7 +31,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from splitleak.contract import Attack, Goal, Grant, View, later
-from splitleak.pieces import most_plausible
+from splitleak.pieces import most_plausible, update
 from splitleak.pieces.message_bounds import Bounds, mean_squared_excess, output_bounds
 
 
@@ -96,11 +96,7 @@ class Unsplit(Attack):
         """Steps of the clone towards sending z for the guesses, each on one slice."""
         for _ in range(self.clone):
             z, x = parts[int(torch.randint(len(parts), ()))]
-            optimizer.zero_grad()
-            loss = mean_squared_excess(clone(x.detach()), z)
-            if loss.requires_grad:  # false if the client has no weights
-                loss.backward()
-            optimizer.step()
+            update(optimizer, mean_squared_excess(clone(x.detach()), z))
 
 
 def total_variation(x: Tensor) -> Tensor:

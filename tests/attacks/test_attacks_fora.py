@@ -29,6 +29,17 @@ BEATS: dict[str, Any] = {  # a mirrored or permuted beat is no beat, so that mes
 NOISE = {"name": "laplace_range", "epsilon": 5.0}
 
 
+def make_unaware(monkeypatch: pytest.MonkeyPatch, surrogate: type[Any]) -> None:
+    """From now on a surrogate client sends as if there were no defence."""
+    begin = surrogate.__init__
+
+    def unaware(self: Any, *given: Any) -> None:
+        begin(self, *given)
+        self.defense = NoDefense()
+
+    monkeypatch.setattr(surrogate, "__init__", unaware)
+
+
 @pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
 def test_whoever_reads_the_wire_can_do_it(protocol: str) -> None:
     assert objection("eavesdropper", protocol, Fora.goal, Fora.needs, Grant.AUX) is None
@@ -60,12 +71,6 @@ def test_messages_alone_tell_what_was_sent_and_empty_ones_nothing(stage: Stage) 
 def test_the_substitute_sends_through_the_defence(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = stage(**BEATS, defense=NOISE)
     aware = advantage(scene)
-    begin = Substitute.__init__
-
-    def unaware(self: Substitute, *given: Any) -> None:
-        begin(self, *given)
-        self.defense = NoDefense()
-
-    monkeypatch.setattr(Substitute, "__init__", unaware)
+    make_unaware(monkeypatch, Substitute)
     assert aware > 0.65
     assert advantage(scene) < aware - 0.15

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from splitleak.attacks import rmle
 from splitleak.contract import BadInput, Defense
-from splitleak.pieces import squared_variation
+from splitleak.pieces import most_plausible, squared_variation
 from splitleak.plan import plugins
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
@@ -27,7 +27,9 @@ ATTACKS: list[dict[str, Any]] = [
     {"name": "rmle"},
     {"name": "query_free", "shadow": 100, "search": 60},
     {"name": "query_free", "shadow": 100, "invert": "decoder", "learn": 60},
+    {"name": "query_free", "shadow": 50, "search": 60, "start": "mean", "restarts": 2},
     {"name": "unsplit", "rounds": 6},
+    {"name": "unsplit", "rounds": 6, "start": "mean", "restarts": 2},
 ]
 KNOWING = ATTACKS[:2]  # what the client's weights are: they leave nothing to guess
 
@@ -153,6 +155,14 @@ def test_squared_variation_is_over_positions_and_not_over_channels() -> None:
     assert squared_variation(image) == 2 * 3 * 4
     assert squared_variation(torch.arange(6.0).view(1, 1, 6)) == 5
     assert squared_variation(torch.rand(2, 6)) == 0
+
+
+def test_of_solutions_that_fit_alike_the_one_that_looks_like_records_counts() -> None:
+    aux = torch.rand(200, 6)
+    plausible, mirrored = torch.rand(50, 6), -torch.rand(50, 6)
+    assert most_plausible([(mirrored, 1.0), (plausible, 1.9)], aux) is plausible
+    assert most_plausible([(mirrored, 1.0), (plausible, 2.1)], aux) is mirrored
+    assert most_plausible([(plausible, 3.0)], aux) is plausible
 
 
 def test_records_of_the_oracle_hold_no_target_and_are_not_learned_from_twice(stage: Stage) -> None:

@@ -12,11 +12,10 @@ from torch import nn
 from splitleak.attacks.sdar import Labelled, Sdar, Simulator
 from splitleak.contract import Grant
 from splitleak.contract.threats import objection
-from splitleak.defenses.none import NoDefense
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
 
-from .test_attacks_fora import BEATS
+from .test_attacks_fora import BEATS, make_unaware
 from .test_attacks_inputs import FLAT, advantage
 
 Stage = Callable[..., Scene]
@@ -87,12 +86,6 @@ def test_the_discriminators_fix_what_the_task_leaves_open_and_empty_messages_tel
 def test_the_simulator_sends_through_the_defence(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = stage(**BEATS | {"attack": SHORT}, defense=NOISE)
     aware = advantage(scene)
-    begin = Simulator.__init__
-
-    def unaware(self: Simulator, *given: Any) -> None:
-        begin(self, *given)
-        self.defense = NoDefense()
-
-    monkeypatch.setattr(Simulator, "__init__", unaware)
+    make_unaware(monkeypatch, Simulator)
     assert aware > 0.4
     assert advantage(scene) < aware - 0.15

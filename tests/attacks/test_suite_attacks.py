@@ -29,7 +29,7 @@ SHORT = {"width": 16, "curve": 1000, "iterations": 800, "pilot": 400}
 KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the victim, and parameters of a short run
     "channel": (SIGNALS, {}),
     "fora": (BEATS, {"starts": 1, "tail": 1000, "width": 16}),
-    "query_free": (FLAT, {"shadow": 10, "tv": 0.0}),
+    "query_free": (FLAT, {"shadow": 10, "tv": 0.0, "start": "mean", "restarts": 2}),
     "pcat": (SIGNALS, {"align": 10.0, "warmup": 0, "tail": 300, "invert": 300, "width": 16}),
     "sdar": (BEATS, {"tail": 1000, "width": 16, "every": 1}),
     "unsplit": (FLAT, {"tv": 0.0, "start": "mean", "restarts": 2}),

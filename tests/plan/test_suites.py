@@ -25,18 +25,19 @@ HEAD: dict[str, Any] = {
 }
 EVERY = [(suite, one) for suite in suites.newest_first() for one in suite.attacks]
 PCAT = {"name": "pcat", "align": 10}
+QUERY_FREE = {"name": "query_free", "start": "mean", "restarts": 4}
 UNSPLIT = {"name": "unsplit", "start": "mean", "restarts": 4}
 SIMILARITY: list[Any] = [
     "cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match", "noisy_labels"
 ]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "fora", "sdar", "query_free", PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
+        "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
         "splitspy", "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
         {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
-        "channel", "fora", "sdar", "query_free", PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
+        "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
         "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],
