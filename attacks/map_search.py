@@ -21,24 +21,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from splitleak.contract import Attack, BadInput, Goal, Grant, View
-from splitleak.pieces import DecoderLearner
-from splitleak.pieces.map_estimate import estimate
+from splitleak.contract import BadInput, Goal, Grant, View
+from splitleak.pieces.map_estimate import SearchAttack, learn
 
 
 @dataclass(frozen=True)
-class MapSearch(Attack):
+class MapSearch(SearchAttack):
     goal = Goal.INPUTS
     needs = Grant.BOTTOM | Grant.SMASHED | Grant.DEFENSE | Grant.AUX | Grant.QUERY
-
-    steps: int = 200  # of the search
-    lr: float = 0.2  # the start of a cosine schedule, in deviations of the prior
-    learn: int = 1000  # steps of the decoder
-    width: int = 64  # channels of the decoder
-    held: int = 128  # held-out auxiliary records, at most a tenth of all
 
     def run(self, view: View) -> Tensor:
         aux = view.aux
@@ -46,7 +38,5 @@ class MapSearch(Attack):
             raise BadInput(
                 "attack 'map_search': one auxiliary record is not enough, it learns from some and tests on others"
             )
-        aux = aux[torch.randperm(len(aux), device=aux.device)]
-        held = max(min(self.held, len(aux) // 10), 1)
-        learner = DecoderLearner(self.learn, batch=32, lr=3e-3, width=self.width, dense=16384, checks=10)
-        return estimate(view, aux[held:], aux[:held], learner, self.steps, self.lr)
+        known = learn(view, *self._set_apart(aux), self._learner())
+        return known.guess(known.pixels(self.steps, self.lr))

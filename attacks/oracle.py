@@ -19,27 +19,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from splitleak.contract import Attack, BadInput, Goal, Grant, View
-from splitleak.pieces import DecoderLearner
-from splitleak.pieces.map_estimate import estimate
+from splitleak.contract import BadInput, Goal, Grant, View
+from splitleak.pieces.map_estimate import SearchAttack, learn
 
 
 @dataclass(frozen=True)
-class Oracle(Attack):
+class Oracle(SearchAttack):
     goal = Goal.INPUTS
     needs = Grant.PAIRS | Grant.SMASHED | Grant.QUERY | Grant.BOTTOM | Grant.DEFENSE
 
     steps: int = 250  # of the search
-    lr: float = 0.2  # the start of a cosine schedule, in deviations of the prior
     learn: int = 2600  # steps of the decoder
-    width: int = 64  # channels of the decoder
     held: int = 250  # held-out records, at most a tenth of all
 
     def run(self, view: View) -> Tensor:
-        records, held = self._records(view)
         batch = 32 + -32 % view.batch_size  # a multiple of the victim's: the defence's noise has its right scale
-        learner = DecoderLearner(self.learn, batch, lr=3e-3, width=self.width, dense=16384, checks=20)
-        return estimate(view, records, held, learner, self.steps, self.lr)
+        known = learn(view, *self._records(view), self._learner(batch, checks=20))
+        searches = [known.pixels(self.steps, self.lr)]
+        if len(view.in_shape) == 3:
+            searches.append(known.latents(64, 100, self.lr, drawn=6, trial=15))  # as `prior_search`
+        return known.guess(*searches)
 
     def _records(self, view: View) -> tuple[Tensor, Tensor]:
         """(n, *in) to learn from (private and auxiliary) and (m, *in) held out (private, if there are any)."""
@@ -49,7 +48,6 @@ class Oracle(Attack):
         if len(source) < 2:
             raise BadInput("attack 'oracle': no private records beside the targets and no auxiliary ones; "
                            "lower `targets` or set `aux`")  # fmt: skip
-        source = source[torch.randperm(len(source), device=source.device)]
-        m = max(min(self.held, len(source) // 10), 1)
-        mixed = torch.cat([source[m:], other])
-        return mixed[torch.randperm(len(mixed), device=mixed.device)], source[:m]
+        learned, held = self._set_apart(source)
+        mixed = torch.cat([learned, other])
+        return mixed[torch.randperm(len(mixed), device=mixed.device)], held

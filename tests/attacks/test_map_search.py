@@ -24,7 +24,7 @@ OPEN = {"name": "toy_chain", "identity": True}  # a client that changes nothing,
 FLAT = {"dataset": {"name": "toy_flat", "n": 304}, "model": OPEN, "cut": 1, "train": {"epochs": 1}}
 SIGNALS = {"dataset": {"name": "toy_signals", "n": 256}, "model": "ecg_cnn", "train": {"epochs": 2}}
 FAST = {"learn": 40, "width": 8}
-BOTH = [{"name": "map_search"} | FAST, {"name": "oracle"} | FAST]
+BOTH = [{"name": name} | FAST for name in ("map_search", "oracle", "prior_search")]
 NAMES = [attack["name"] for attack in BOTH]
 
 

@@ -1,4 +1,4 @@
-"""What several attacks are made of: query batches, decoders and their training, hijacks, steps, distances and penalties."""
+"""What several attacks are made of: queries, decoders and their training, hijacks, steps, distances and penalties."""
 
 from __future__ import annotations
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
-from splitleak.contract import View
+from splitleak.contract import Attack, View
 from splitleak.pieces.decoding import decode
-from splitleak.pieces.gaussian_prior import GaussianPrior, fit_prior
+from splitleak.pieces.gaussian_prior import fit_prior
+from splitleak.pieces.latent_prior import fit_latent_prior
 from splitleak.pieces.learned_channel import LearnedChannel, learn_channel
 from splitleak.pieces.learner import DecoderLearner
 
@@ -22,35 +24,53 @@ BETAS = (0.9, 0.95)  # of Adam: a memory of 20 steps, because gradients shrink b
 EDGE = 0.01  # deviation of values outside the range, in its widths
 
 
+class Prior(Protocol):
+    """Records are made from coordinates u (N, D) with u ~ N(0, 1)."""
+
+    @property
+    def mean(self) -> Tensor: ...
+    def records(self, u: Tensor) -> Tensor: ...
+    def coordinates(self, x: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class MapEstimate:
     """Searches for all messages at once; each is a problem of its own."""
 
     bottom: Callable[[Tensor], Tensor]
     channel: LearnedChannel
-    prior: GaussianPrior
+    prior: Prior
     span: tuple[float, float]
     steps: int
     lr: float  # of Adam at the start of a cosine, in deviations of the prior
+    drawn: int = 0  # starts that are drawn from the prior, beside the decoder's guess and the mean
+    trial: int = 0  # steps of each start, of which only the best goes on; 0: all go on
 
-    def search(self, starts: list[Tensor], y: Tensor, weight: float) -> Tensor:
-        """Starts (N, *in) and messages (N, *cut) -> (N, *in): for each message the end of least loss."""
+    def search(self, decoded: Tensor, y: Tensor, weight: float) -> Tensor:
+        """The decoder's guesses (N, *in) and messages (N, *cut) -> (N, *in): for each message the end of least loss."""
         size = max(min(250, 2**18 // prod(self.prior.mean.shape)), 2)  # messages searched together
-        parts = zip(*(start.split(size) for start in starts), y.split(size), strict=True)
-        return torch.cat([self._best(part[:-1], part[-1], weight) for part in parts])
+        parts = zip(decoded.split(size), y.split(size), strict=True)
+        return torch.cat([self._best(start, sent, weight) for start, sent in parts])
 
-    def _best(self, starts: tuple[Tensor, ...], y: Tensor, weight: float) -> Tensor:
-        ends = torch.stack([self._descend(self.prior.coordinates(x), y, weight) for x in starts])  # (S, B, D)
-        with torch.no_grad():
-            losses = torch.stack([self._loss(u, y, weight) for u in ends])  # (S, B)
-        best = ends[losses.argmin(0), torch.arange(len(y), device=y.device)]
-        return self.prior.records(best).clamp(*self.span)
+    def _best(self, decoded: Tensor, y: Tensor, weight: float) -> Tensor:
+        first = self.prior.coordinates(decoded)  # (B, D)
+        starts = [first, self.prior.coordinates(self.prior.mean.expand_as(decoded))]
+        starts += [torch.randn_like(first) for _ in range(self.drawn)]
+        if self.trial:
+            starts = [self._least([self._descend(u, y, weight, self.trial) for u in starts], y, weight)]
+        found = self._least([self._descend(u, y, weight, self.steps) for u in starts], y, weight)
+        return self.prior.records(found).clamp(*self.span)
 
-    def _descend(self, u: Tensor, y: Tensor, weight: float) -> Tensor:
+    @torch.no_grad()
+    def _least(self, ends: list[Tensor], y: Tensor, weight: float) -> Tensor:
+        losses = torch.stack([self._loss(u, y, weight) for u in ends])  # (S, B)
+        return torch.stack(ends)[losses.argmin(0), torch.arange(len(y), device=y.device)]
+
+    def _descend(self, u: Tensor, y: Tensor, weight: float, steps: int) -> Tensor:
         u = u.requires_grad_()  # (B, D)
         optimizer = torch.optim.Adam([u], self.lr, BETAS)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
-        for _ in range(self.steps):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+        for _ in range(steps):
             (u.grad,) = torch.autograd.grad(self._loss(u, y, weight).sum(), u)
             optimizer.step()
             schedule.step()
@@ -64,29 +84,74 @@ class MapEstimate:
         return self.channel.misfit(self.bottom(x), y) + weight * surprise
 
 
-def estimate(view: View, records: Tensor, held: Tensor, learner: DecoderLearner, steps: int, lr: float) -> Tensor:
-    """(N, *in): a guess for each target, from records of the attacker (n, *in); the held-out ones tune the search.
+@dataclass(frozen=True)
+class SearchAttack(Attack):
+    """What the attacks that search have in common."""
 
-    They choose the weight of the prior, and the share of the decoder's guess in the final one.
-    """
+    steps: int = 200  # of the search
+    lr: float = 0.2  # the start of a cosine schedule, in deviations of the prior
+    learn: int = 1000  # steps of the decoder
+    width: int = 64  # channels of the decoder
+    held: int = 128  # held-out records, at most a tenth of all
+
+    def _set_apart(self, records: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, *in) to learn from and (m, *in) held out, in a random order."""
+        records = records[torch.randperm(len(records), device=records.device)]
+        m = max(min(self.held, len(records) // 10), 1)
+        return records[m:], records[:m]
+
+    def _learner(self, batch: int = 32, checks: int = 10) -> DecoderLearner:
+        return DecoderLearner(self.learn, batch, lr=3e-3, width=self.width, dense=16384, checks=checks)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a search is made of, learned from records of the attacker (n, *in)."""
+
+    view: View
+    records: Tensor
+    held: Tensor  # (m, *in) that nothing is fitted to; they tune what is found
+    decoder: nn.Module
+    bottom: nn.Module
+    channel: LearnedChannel
+
+    def pixels(self, steps: int, lr: float) -> MapEstimate:
+        """Searches every value of a record, with a Gaussian prior."""
+        return MapEstimate(self.bottom, self.channel, fit_prior(self.records), self.view.in_range, steps, lr)
+
+    def latents(self, number: int, steps: int, lr: float, drawn: int, trial: int) -> MapEstimate:
+        """Searches the latents of a small generator; what it cannot make of a record is noise of the message too."""
+        prior = fit_latent_prior(self.records, number)
+        with torch.no_grad():
+            made = self.bottom(prior.records(prior.coordinates(self.held)))
+            missed = (self.channel.gain * (made - self.bottom(self.held))).square().mean(0)  # (*cut)
+        channel = replace(self.channel, variance=self.channel.variance + missed + 0.01 * missed.mean())
+        return MapEstimate(self.bottom, channel, prior, self.view.in_range, steps, lr, drawn, trial)
+
+    def guess(self, *searches: MapEstimate) -> Tensor:
+        """(N, *in): the decoder's guesses, into which each search's are mixed; the held-out records choose how.
+
+        They choose the weight of the prior, and the share of each search in the guess.
+        """
+        reply, sent = self.view.query(self.held), self.view.smashed
+        near, decoded = decode(self.decoder, reply), decode(self.decoder, sent)
+        tried, guess = near, decoded
+        for one in searches:
+            found = {weight: one.search(near, reply, weight) for weight in WEIGHTS}
+            mixed = {weight: blend(tried, x, share_of(self.held, tried, x)) for weight, x in found.items()}
+            weight = min(mixed, key=lambda w: float(F.mse_loss(mixed[w], self.held)))
+            share = share_of(self.held, tried, found[weight])
+            tried, guess = mixed[weight], blend(guess, one.search(decoded, sent, weight), share)
+        return guess
+
+
+def learn(view: View, records: Tensor, held: Tensor, learner: DecoderLearner) -> Knowledge:
     decoder, bottom = learner.inverse(view, records, held), view.bottom
     some = records[: max(SENT // prod(view.cut_shape), 64)]
     with torch.no_grad():
         z = torch.cat([bottom(part) for part in some.split(256)])
     channel = learn_channel(z, view.query(some), view.defense.smash)
-    search = MapEstimate(bottom, channel, fit_prior(records), view.in_range, steps, lr)
-
-    def both(y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """The decoder's guess, and the most probable record."""
-        decoded = decode(decoder, y)
-        return decoded, search.search([decoded, search.prior.mean.expand_as(decoded)], y, weight)
-
-    reply = view.query(held)
-    tried = {weight: both(reply, weight) for weight in WEIGHTS}
-    shares = {weight: share_of(held, *guesses) for weight, guesses in tried.items()}
-    weight = min(tried, key=lambda w: float(F.mse_loss(blend(*tried[w], shares[w]), held)))
-    decoded, found = both(view.smashed, weight)
-    return blend(decoded, found, shares[weight])
+    return Knowledge(view, records, held, decoder, bottom, channel)
 
 
 def blend(decoded: Tensor, found: Tensor, share: float) -> Tensor:
