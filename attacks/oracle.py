@@ -37,7 +37,7 @@ class Oracle(SearchAttack):
         known = learn(view, *self._records(view), self._learner(batch, checks=20))
         searches = [known.pixels(self.steps, self.lr)]
         if len(view.in_shape) == 3:
-            searches.append(known.latents(64, 100, self.lr, drawn=6, trial=15))  # as `prior_search`
+            searches.append(known.latents(256, 100, self.lr, drawn=6, trial=15))  # as `prior_search`
         return known.guess(*searches)
 
     def _records(self, view: View) -> tuple[Tensor, Tensor]:

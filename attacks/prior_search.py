@@ -38,7 +38,7 @@ class PriorSearch(SearchAttack):
 
     steps: int = 100  # of the search, from the best start
     learn: int = 2600  # steps of the decoder
-    latents: Annotated[int, Field(ge=1)] = 64
+    latents: Annotated[int, Field(ge=1)] = 256  # one less than records at most
     restarts: Annotated[int, Field(ge=2)] = 8  # starts
     trial: Annotated[int, Field(ge=1)] = 15  # steps of each start
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadInput
-from splitleak.pieces import learned_channel
+from splitleak.pieces import DecoderLearner, learned_channel
 from splitleak.pieces.gaussian_prior import fit_prior
+from splitleak.pieces.latent_prior import fit_latent_prior
 from splitleak.pieces.learned_channel import LearnedChannel, learn_channel
+from splitleak.pieces.map_estimate import Knowledge, MapEstimate, learn
 from splitleak.plan import plugins
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
@@ -44,8 +47,11 @@ def test_noise_tells_nothing(stage: Stage, attack: dict[str, Any], defense: str)
     assert advantage(scene, null=defense == "none") <= 0.02
 
 
-def test_missing_elements_are_not_elements_of_value_0(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"attack": BOTH[0], "defense": {"name": "dropout", "rate": 0.6}, "evaluate": {"targets": 100}} | SIGNALS
+@pytest.mark.parametrize("attack", [BOTH[0], BOTH[2]], ids=["map_search", "prior_search"])
+def test_missing_elements_are_not_elements_of_value_0(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, attack: dict[str, Any]
+) -> None:
+    given = {"attack": attack, "defense": {"name": "dropout", "rate": 0.6}, "evaluate": {"targets": 100}} | SIGNALS
     aware = advantage(stage(**given))
     monkeypatch.setattr(learned_channel, "meaning_of_zero", lambda z, y: "none")
     assert aware > 0.7
@@ -67,6 +73,56 @@ def test_other_tasks_and_a_u_shape_are_attacked_alike(stage: Stage, dataset: Any
     attack = {"name": name, "steps": 5, "learn": 8, "width": 8}
     scene = stage(attack=attack, dataset=dataset, protocol=protocol, cut=2, evaluate={"targets": 20})
     assert Attempt(scene).run()[0].shape == scene.targets.x.shape
+
+
+def test_a_search_that_needs_two_parts_of_the_auxiliary_records_says_so(stage: Stage) -> None:
+    attempt = Attempt(stage(attack=BOTH[2], **FLAT))
+    view = SimpleNamespace(aux=attempt.view.aux[:2])
+    with pytest.raises(BadInput, match="attack 'prior_search': it needs three auxiliary records"):
+        attempt.scene.attack.run(view)  # type: ignore[arg-type]
+
+
+def knowledge(stage: Stage, latents: int) -> tuple[Knowledge, MapEstimate]:
+    view = Attempt(stage(attack=BOTH[2], **FLAT)).view
+    aux = view.aux
+    learner = DecoderLearner(10, batch=32, lr=3e-3, width=8, dense=16, checks=1)
+    known = learn(view, aux[50:], aux[:50], learner)
+    return known, known.latents(latents, steps=40, lr=0.2, drawn=3, trial=5)
+
+
+def test_what_a_generator_cannot_make_is_noise_of_the_message(stage: Stage) -> None:
+    known, small = knowledge(stage, latents=2)
+    left = known.held - small.prior.records(small.prior.coordinates(known.held))
+    noise = (
+        small.channel.variance - known.channel.variance
+    )  # the client changes nothing: of the message as of the record
+    torch.testing.assert_close(noise, left.square().mean(0) * 1.0 + 0.01 * left.square().mean(), rtol=1e-3, atol=1e-6)
+    whole = knowledge(stage, latents=6)[1]
+    assert float(whole.channel.variance.max()) < 1e-3 * float(small.channel.variance.max())
+
+
+def test_of_all_starts_the_one_of_least_loss_counts(stage: Stage) -> None:
+    known, search = knowledge(stage, latents=6)
+    far = known.held + 10.0  # a useless decoder: the mean record and drawn ones are starts too
+    error = (search.search(far, known.bottom(known.held), 1.0) - known.held).square().mean()
+    assert float(error) < 0.05 * float(known.held.var(0).mean())
+
+
+def test_the_oracle_searches_with_the_generator_too_where_records_are_images(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    latents = Knowledge.latents
+
+    def seen(self: Knowledge, number: int, *given: Any, **named: Any) -> MapEstimate:
+        asked.append(number)
+        return latents(self, number, *given, **named)
+
+    monkeypatch.setattr(Knowledge, "latents", seen)
+    short = BOTH[1] | {"steps": 2, "learn": 4}
+    for dataset, wanted in (("toy_flat", []), ("toy_images", [256])):
+        Attempt(stage(attack=short, dataset=dataset, cut=2, evaluate={"targets": 10})).run()
+        assert asked == wanted
 
 
 def test_the_oracle_needs_records_to_learn_from(stage: Stage) -> None:
@@ -140,3 +196,14 @@ def test_a_prior_has_the_mean_and_the_covariance_of_its_records() -> None:
     few = fit_prior(x[:30])  # 3 components, one deviation for the other directions
     assert few.axes.shape == (6, 3)
     torch.testing.assert_close(few.coordinates(few.records(x.flatten(1))), x.flatten(1), rtol=1e-3, atol=1e-3)
+
+
+def test_a_small_generator_makes_records_like_those_that_it_learned_from() -> None:
+    torch.manual_seed(1)
+    x = (torch.randn(500, 2) @ torch.randn(2, 12) + 0.01 * torch.randn(500, 12)).view(500, 1, 3, 4) + 2
+    prior = fit_latent_prior(x[:400], 2)
+    torch.testing.assert_close(prior.records(prior.coordinates(x[400:])), x[400:], rtol=0, atol=0.06)
+    drawn = prior.records(torch.randn(20000, 2)).flatten(1)
+    torch.testing.assert_close(drawn.T.cov(), x.flatten(1).T.cov(), rtol=0.1, atol=0.3)
+    torch.testing.assert_close(prior.coordinates(prior.mean[None]), torch.zeros(1, 2))
+    assert fit_latent_prior(x[:5], 64).axes.shape == (4, 12)  # five records span four directions

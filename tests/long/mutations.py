@@ -258,6 +258,16 @@ PLANTED = [
     Mistake("a row of changed code is stale", "report/flags.py",
             '["stale"] if any(stale(r, base) for r in records)', '["stale"] if False',
             f"{BOARD}row_is_stale_when_a_plugins_file_has_changed_since"),
+    # Searches and choices of attacks
+    Mistake("what a small generator cannot make of a record is noise of the message", "pieces/map_estimate.py",
+            "variance=self.channel.variance + missed", "variance=self.channel.variance + 0 * missed",
+            "attacks/test_map_search.py::test_what_a_generator_cannot_make_is_noise_of_the_message"),
+    Mistake("of all starts the one of least loss counts", "pieces/map_estimate.py",
+            "[losses.argmin(0), torch.arange", "[losses.argmax(0), torch.arange",
+            "attacks/test_map_search.py::test_of_all_starts_the_one_of_least_loss_counts"),
+    Mistake("of solutions that fit alike the most plausible counts", "pieces/distances.py",
+            "if residual <= 2 * least]", "if residual <= least]",
+            "attacks/test_attacks_inputs.py::test_of_solutions_that_fit_alike_the_one_that_looks_like_records_counts"),
 ]  # fmt: skip
 
 

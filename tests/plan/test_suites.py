@@ -32,12 +32,14 @@ SIMILARITY: list[Any] = [
 ]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
-        "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
+        "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
+        "prior_search", "fsha",
         "splitspy", "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
         {"name": "membership", "source": "gradient"},
     ],
     "u_shape": [
-        "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search", "fsha",
+        "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
+        "prior_search", "fsha",
         "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
     ],
     "fedavg": ["gradient_inversion"],
@@ -142,6 +144,7 @@ def test_a_threat_axis_takes_the_lines_of_its_threats() -> None:
     assert attacks == {
         ("query_server", "inverse_network"),
         ("white_box", "map_search"),
+        ("white_box", "prior_search"),
         ("query_server", "blind"),
         ("white_box", "blind"),
     }
