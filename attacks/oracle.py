@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadInput, Goal, Grant, View
+from splitleak.pieces.local_prior import refined
 from splitleak.pieces.map_estimate import SearchAttack, learn
 
 
@@ -38,7 +39,7 @@ class Oracle(SearchAttack):
         searches = [known.pixels(self.steps, self.lr)]
         if len(view.in_shape) == 3:
             searches.append(known.latents(256, 100, self.lr, drawn=6, trial=15))  # as `prior_search`
-        return known.guess(*searches)
+        return refined(searches[0], known.guess(*searches), view.smashed, known.records)
 
     def _records(self, view: View) -> tuple[Tensor, Tensor]:
         """(n, *in) to learn from (private and auxiliary) and (m, *in) held out (private, if there are any)."""

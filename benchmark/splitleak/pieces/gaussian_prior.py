@@ -28,9 +28,13 @@ class GaussianPrior:
         return x.view(-1, *self.mean.shape) + self.mean
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """(N, *in) -> (N, D): the inverse; |u|^2 / 2 is minus the log density of a record, up to a constant."""
+        """(N, *in) -> (N, D): the inverse."""
         d = (x - self.mean).flatten(1)
         return d / self.rest + (d @ self.axes * (1 / self.deviations - 1 / self.rest)) @ self.axes.T
+
+    def surprise(self, u: Tensor) -> Tensor:
+        """(N, D) -> (N,): minus the log density, up to a constant."""
+        return u.square().sum(1) / 2
 
 
 def fit_prior(x: Tensor) -> GaussianPrior:

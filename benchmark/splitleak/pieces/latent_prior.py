@@ -29,6 +29,10 @@ class LatentPrior:
         """(N, *in) -> (N, k): the latents of the nearest record that the generator makes."""
         return (x - self.mean).flatten(1) @ self.axes.T / self.scales
 
+    def surprise(self, u: Tensor) -> Tensor:
+        """(N, D) -> (N,): minus the log density, up to a constant."""
+        return u.square().sum(1) / 2
+
 
 def fit_latent_prior(x: Tensor, latents: int) -> LatentPrior:
     """From records (M, *in); fewer latents where records are few or short."""

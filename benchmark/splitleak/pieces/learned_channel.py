@@ -40,6 +40,7 @@ class LearnedChannel:
     missing: str = "none"  # what a zero means: "none" nothing special, "random" missing, "smallest" a small element
     cells: tuple[Tensor, Tensor, Tensor] | None = None  # (L,) each: the values of y, and the bounds of z for each
     smash: Smash | None = None  # the defence's algorithm, if it explains the messages better than the gain does
+    seen: Tensor | None = None  # (*cut): the elements that count in a misfit, where not all do
 
     def bounds(self, y: Tensor) -> Bounds:
         if self.cells is not None:
@@ -63,6 +64,8 @@ class LearnedChannel:
         expected, (low, high) = self.expected(z), self.bounds(y)
         expected = expected + nearest(self.shifts, y - expected.detach())
         outside = ((low - expected).relu() + (expected - high).relu()) / self.variance.sqrt()
+        if self.seen is not None:
+            outside = outside * self.seen
         if self.heavy:
             return (sqrt(2) * ((outside.square() + 0.01).sqrt() - 0.1)).flatten(1).sum(1)
         return outside.square().flatten(1).sum(1) / 2

@@ -25,12 +25,13 @@ EDGE = 0.01  # deviation of values outside the range, in its widths
 
 
 class Prior(Protocol):
-    """Records are made from coordinates u (N, D) with u ~ N(0, 1)."""
+    """Records are made from coordinates u (N, D); `surprise` (N,) is minus their log density, up to a constant."""
 
     @property
     def mean(self) -> Tensor: ...
     def records(self, u: Tensor) -> Tensor: ...
     def coordinates(self, x: Tensor) -> Tensor: ...
+    def surprise(self, u: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,19 @@ class MapEstimate:
     drawn: int = 0  # starts that are drawn from the prior, beside the decoder's guess and the mean
     trial: int = 0  # steps of each start, of which only the best goes on; 0: all go on
 
+    @property
+    def together(self) -> int:
+        """How many messages are searched for together."""
+        return max(min(250, 2**18 // prod(self.prior.mean.shape)), 2)
+
     def search(self, decoded: Tensor, y: Tensor, weight: float) -> Tensor:
         """The decoder's guesses (N, *in) and messages (N, *cut) -> (N, *in): for each message the end of least loss."""
-        size = max(min(250, 2**18 // prod(self.prior.mean.shape)), 2)  # messages searched together
-        parts = zip(decoded.split(size), y.split(size), strict=True)
+        parts = zip(decoded.split(self.together), y.split(self.together), strict=True)
         return torch.cat([self._best(start, sent, weight) for start, sent in parts])
+
+    def end(self, start: Tensor, y: Tensor, weight: float) -> Tensor:
+        """The end (N, *in) of the descent from one start, for all messages together."""
+        return self.prior.records(self._descend(self.prior.coordinates(start), y, weight, self.steps)).clamp(*self.span)
 
     def _best(self, decoded: Tensor, y: Tensor, weight: float) -> Tensor:
         first = self.prior.coordinates(decoded)  # (B, D)
@@ -80,7 +89,7 @@ class MapEstimate:
         """(B,): minus the log posterior, up to a constant; values outside the range are improbable too."""
         x = self.prior.records(u)
         beyond = (x - x.clamp(*self.span)) / (EDGE * (self.span[1] - self.span[0]))
-        surprise = (u.square().sum(1) + beyond.square().flatten(1).sum(1)) / 2
+        surprise = self.prior.surprise(u) + beyond.square().flatten(1).sum(1) / 2
         return self.channel.misfit(self.bottom(x), y) + weight * surprise
 
 
