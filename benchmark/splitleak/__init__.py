@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from splitleak.contract import Model as Model
     from splitleak.contract import Privacy as Privacy
     from splitleak.contract import Records as Records
+    from splitleak.contract import Shadow as Shadow
     from splitleak.contract import Split as Split
     from splitleak.contract import Step as Step
     from splitleak.contract import Task as Task
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 PLACES = {"leaderboard": "api", "run": "api", "Record": "records"} | dict.fromkeys(
     (
         "Attack", "BadInput", "Data", "Dataset", "Defense", "Detected", "Exposure", "Goal", "Grant", "Head", "Hooks",
-        "Model", "Privacy", "Records", "Split", "Step", "Task", "Update", "View",
+        "Model", "Privacy", "Records", "Shadow", "Split", "Step", "Task", "Update", "View",
     ),
     "contract",
 )  # fmt: skip

@@ -112,6 +112,11 @@ class Metrics(TypedDict, total=False):
     dice: float  # Dice's overlap of masks, mean over records
     pixel_accuracy: float  # share of pixels of masks that are right
     tpr_at_1fpr: float  # true positive rate at a false positive rate of 1 %
+    tpr_at_1fpr_low: float  # the limits of its 95 % Clopper-Pearson interval
+    tpr_at_1fpr_high: float
+    tpr_at_0_1fpr: float  # the same at 0.1 %, where there are at least 1000 strangers
+    tpr_at_0_1fpr_low: float
+    tpr_at_0_1fpr_high: float
 
 
 class UtilityAlso(TypedDict, total=False):
@@ -139,6 +144,14 @@ class Control(TypedDict):
     n: int  # strangers
     advantage: float
     reid_top1: float
+
+
+class PerRecord(TypedDict):
+    """Membership: the guess for each target, in the order in which they were sent."""
+
+    id: list[int]  # identity of the record
+    member: list[int]  # 1: the victim trained on it
+    score: list[float]  # of the attack, higher for a member
 
 
 class CurvePoint(TypedDict):
@@ -217,6 +230,7 @@ class Record(TypedDict, total=False):
     notes: list[str]  # of the dataset
     null: NullRun  # where `cell.null` is true
     draws: Draws  # where [evaluate] asks for several draws of known labels
+    per_record: PerRecord  # goal membership
     test_in_train: float  # goal membership: share of the test records that were trained on
     utility_attacked: float  # of a victim whose training was tampered with
     steps_attacked: int  # steps of that training

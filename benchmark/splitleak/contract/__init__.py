@@ -8,6 +8,7 @@ from splitleak.contract.errors import BadGuess, BadInput, Detected, Diverged, No
 from splitleak.contract.nouns import Data, Exposure, Goal, Grant, Parameters, Privacy, Records, Shape
 from splitleak.contract.plugin import Plugin, later
 from splitleak.contract.protocols import Protocol
+from splitleak.contract.shadow import Shadow
 from splitleak.contract.split import Bottom, Head, Split
 from splitleak.contract.step import Step
 from splitleak.contract.task import Task
@@ -16,5 +17,5 @@ from splitleak.contract.view import Update, View
 __all__ = [
     "Attack", "BadGuess", "BadInput", "Bottom", "Data", "Dataset", "Defense", "Detected", "Diverged", "Exposure",
     "Goal", "Grant", "Head", "Hooks", "Model", "NotGranted", "Parameters", "Plugin", "Privacy", "Protocol", "Records",
-    "Shape", "Split", "Step", "Task", "Update", "View", "later",
+    "Shadow", "Shape", "Split", "Step", "Task", "Update", "View", "later",
 ]  # fmt: skip

@@ -66,6 +66,7 @@ class Attack(Plugin, ABC):
     goal: Goal
     needs: Grant
     tasks: tuple[str, ...] = ("classes", "mask", "value")  # on victims of other tasks its cells are skipped
+    shadows: int = 0  # shadow victims that the harness trains for it: an even number where it needs Grant.SHADOWS
 
     @abstractmethod
     def run(self, view: View) -> Tensor:

@@ -49,6 +49,7 @@ class Grant(Flag):
     STEPS = auto()  # to observe every step of the training
     TAMPER = auto()  # to send the client another gradient in place of the honest one
     UPDATES = auto()  # the weights that a client of a federation sends
+    SHADOWS = auto()  # victims of the same recipe, each trained on a random half of all records in question
 
 
 @dataclass(frozen=True)

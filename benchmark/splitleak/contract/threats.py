@@ -53,6 +53,7 @@ THREATS = {
             ("vanilla",),
         ),
         Threat("fed_server", "server of a federation", FEDERAL, ("fedavg",)),
+        Threat("auditor", "nobody real: tests of membership", HONEST | Grant.SHADOWS),
         Threat("oracle", "nobody real: upper bounds", EVERYTHING, ("vanilla", "u_shape", "fedavg")),
     )
 }

@@ -16,6 +16,7 @@ from splitleak.contract.defense import Defense
 from splitleak.contract.errors import BadInput
 from splitleak.contract.gate import Gate, Granted, bare, frozen
 from splitleak.contract.nouns import Grant, Shape
+from splitleak.contract.shadow import Shadow
 from splitleak.contract.step import Step
 from splitleak.contract.task import Task
 
@@ -136,6 +137,12 @@ class View(Gate):
         """Under `fedavg`: the trained network with fresh weights; names are those of the updates."""
         made: nn.Module = self._read("fresh_model", Grant.ARCHITECTURE)
         return made
+
+    @property
+    def shadows(self) -> list[Shadow]:
+        """The shadow victims, as many as the attack's `shadows` says; 2j and 2j + 1 have no record in common."""
+        found: list[Shadow] = self._read("shadows", Grant.SHADOWS)
+        return found
 
     @property
     def steps(self) -> Iterator[Step]:

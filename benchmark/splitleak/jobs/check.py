@@ -20,6 +20,7 @@ from splitleak.loading import one_line
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
 from splitleak.score.targets import aux_of
+from splitleak.train import shadows
 from splitleak.train.division import divide
 from splitleak.train.victim import Victim, fresh
 
@@ -73,6 +74,8 @@ def verify_dataset(cells: list[Cell], data: Data, worker: Worker) -> None:
     worker.store.warnings += [note for note in data.notes if note not in worker.store.warnings]
     for cell in one_each(cells, "clients"):
         divide(data.private, cell.clients, data.task, cell.seeds.order)
+    for cell in one_each(cells, "attack"):
+        shadows.check(cell, data)
     for cell in one_each(cells, "aux"):
         _check_aux(cell, data, worker)
     for cell in one_each(cells, *NETWORK):

@@ -81,7 +81,8 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
 def estimate(cells: Sequence[Cell], trials: Sequence[Trial], folder: Path, base: Path) -> Estimate:
     """The estimate for a whole run of these cells; `folder` may hold earlier records."""
     steps = Steps(trials)
-    victims = [steps.of_training(cell) * steps.seconds(cell) for cell in trained(cells)]
+    everyone = trained([victim for cell in cells for victim in cell.victims])
+    victims = [steps.of_training(cell) * steps.seconds(cell) for cell in everyone]
     known, guessed, seconds = earlier(folder), 0, 0.0
     for cell in cells:
         found = known.get((plugins.label("attack", cell.attack, base), cell.null))

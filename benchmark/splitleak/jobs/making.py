@@ -11,7 +11,7 @@ from splitleak.contract import Data, Diverged
 from splitleak.plan.case import Case
 from splitleak.score import channel, utility
 from splitleak.store import Store, digest
-from splitleak.train import accounting, provenance
+from splitleak.train import accounting, provenance, shadows
 from splitleak.train.checkpoint import Checkpoint
 from splitleak.train.data import data_digest
 from splitleak.train.facts import Kept, Learned, VictimFacts
@@ -35,7 +35,7 @@ def make_victim(case: Case, data: Data, store: Store, tell: Tell) -> None:
 
     A victim that diverges is kept as such, since it would diverge again.
     """
-    victim, key = fresh(case, data), case.cell.victim_key
+    victim, key = fresh(case, shadows.data_for(case.cell, data)), case.cell.victim_key
     facts = VictimFacts(case.cell.victim(), made_by(case, data_digest(data), data.private.x.device.type))
     checkpoint = Checkpoint(store, key, facts.made_by)
     try:

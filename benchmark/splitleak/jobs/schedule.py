@@ -32,7 +32,7 @@ class Schedule:
     """Jobs that can start now, and cells that wait for a victim."""
 
     ready: list[Job] = field(default_factory=list)
-    waiting: dict[str, list[Cell]] = field(default_factory=dict)  # key of the victim -> cells
+    waiting: dict[str, list[Cell]] = field(default_factory=dict)  # key of a victim -> cells; shadows: of several
     finished: int = 0  # cells that have a record of the present code and records already
 
     @classmethod
@@ -47,26 +47,31 @@ class Schedule:
                 worker.skip(cell)
                 schedule.finished += 1
             else:
-                if cell.victim_key not in kept:
-                    kept[cell.victim_key] = worker.has_victim(cell)
-                if kept[cell.victim_key]:
+                for one in cell.victims:
+                    if one.victim_key not in kept:
+                        kept[one.victim_key] = worker.has_victim(one)
+                missing = [one for one in cell.victims if not kept[one.victim_key]]
+                victims += [Job("victim", one) for one in missing if one.victim_key not in schedule.waiting]
+                for one in missing:
+                    schedule.waiting.setdefault(one.victim_key, []).append(cell)
+                if not missing:
                     schedule.ready.append(Job("cell", cell))
-                    continue
-                if cell.victim_key not in schedule.waiting:
-                    victims.append(Job("victim", cell))
-                schedule.waiting.setdefault(cell.victim_key, []).append(cell)
         schedule.ready += victims
         return schedule
 
     @property
     def jobs(self) -> int:
         """How many jobs are left."""
-        return len(self.ready) + sum(map(len, self.waiting.values()))
+        return len(self.ready) + len(self._waiting())
 
     @property
     def cells(self) -> list[Cell]:
         """The cells that are left."""
-        return [job.cell for job in self.ready if job.kind == "cell"] + [c for cs in self.waiting.values() for c in cs]
+        return [job.cell for job in self.ready if job.kind == "cell"] + [*self._waiting().values()]
+
+    def _waiting(self) -> dict[str, Cell]:
+        """Each cell that waits once, by its key."""
+        return {cell.key: cell for cells in self.waiting.values() for cell in cells}
 
     def next(self, *, longest_first: bool) -> Job | None:
         """Take the next job: the one that lasts longest, or simply the first."""
@@ -80,10 +85,16 @@ class Schedule:
         self.ready.append(job)
 
     def free(self, job: Job) -> None:
-        """A job has ended well. Cells that waited for its victim can start now, before all others."""
+        """A job has ended well. Cells that waited for its victim alone can start now, before all others."""
         if job.kind == "victim":
-            self.ready[:0] = [Job("cell", cell) for cell in self.waiting.pop(job.key)]
+            done, left = self.waiting.pop(job.key), self._waiting()
+            self.ready[:0] = [Job("cell", cell) for cell in done if cell.key not in left]
 
     def lose(self, job: Job) -> list[Cell]:
         """A job has failed. Returns the cells that cannot run now."""
-        return self.waiting.pop(job.key) if job.kind == "victim" else [job.cell]
+        if job.kind == "cell":
+            return [job.cell]
+        lost = {cell.key: cell for cell in self.waiting.pop(job.key)}
+        for cells in self.waiting.values():
+            cells[:] = [cell for cell in cells if cell.key not in lost]
+        return [*lost.values()]

@@ -36,7 +36,7 @@ def score(case: Case, data: Data, other: Data | None, store: Store, tell: Tell) 
         raise RuntimeError("its victim is missing")
     if kept.facts.diverged:
         raise Diverged(kept.facts.diverged)
-    scene = Scene(case, data, kept, other=other)
+    scene = Scene(case, data, kept, other=other, shadows=_shadows(case, store))
     fields, guess = evaluate(scene, tell)
     if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
         network = judge.judge_of(store, scene.data, digest(case.cell.dataset))
@@ -48,6 +48,19 @@ def score(case: Case, data: Data, other: Data | None, store: Store, tell: Tell) 
     stopped = fields.get("detected_at", kept.facts.learned.detected_at)
     fields["detected_at"] = stopped if stopped >= 0 else None  # the step at which the client stopped
     return kept.facts.for_record() | fields | {"status": "done", "notes": list(scene.data.notes)}
+
+
+def _shadows(case: Case, store: Store) -> list[Kept]:
+    """The shadow victims that the attack asks for. Diverged if one has no weights."""
+    found = []
+    for cell in case.cell.victims[1:]:
+        kept = Kept.read(store, cell.victim_key)
+        if kept is None:
+            raise RuntimeError(f"its shadow victim {cell.shadow} is missing")
+        if kept.facts.diverged:
+            raise Diverged(f"shadow victim {cell.shadow}: {kept.facts.diverged}")
+        found.append(kept)
+    return found
 
 
 def _title(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from splitleak.contract import Protocol
 from splitleak.contract.plugin import Spec, canonical
 from splitleak.contract.protocols import TRAFFIC, Traffic
 from splitleak.plan.recipe import Recipe
-from splitleak.plan.seeds import Seeds
+from splitleak.plan.seeds import Seeds, seed_for
 from splitleak.plan.settings import Clients, Evaluate, Federated, Train
 from splitleak.store import SCHEMA, digest
 
@@ -39,6 +39,8 @@ class Cell:
     null: bool = False  # also run on the null channel: for the first seed of a matrix
     tampers: bool = False
     skip: str | None = None
+    shadows: int = 0  # shadow victims that the attack asks for; no part of the key, since the attack says it
+    shadow: int | None = None  # the number of the shadow victim that this is the cell of
 
     def resolved(self) -> dict[str, Any]:
         """The canonical form: plain values, with the schema number."""
@@ -57,11 +59,20 @@ class Cell:
         """What decides the weights of the victim; of an attack, only one that tampers does."""
         whole = self.resolved()
         names = ATTACKED if attacked else VICTIM
-        return {"schema": SCHEMA} | {name: whole[name] for name in names if name in whole}
+        shadow = {} if self.shadow is None else {"shadow": self.shadow}
+        return {"schema": SCHEMA} | shadow | {name: whole[name] for name in names if name in whole}
 
     @cached_property
     def victim_key(self) -> str:
         return digest(self.victim())
+
+    @cached_property
+    def victims(self) -> list[Cell]:
+        """A cell for each victim that must be trained: itself, and its shadows.
+
+        A shadow has a seed of its own in place of the victim's, so victims that differ in the seed share their shadows.
+        """
+        return [self, *(replace(self, seed=seed_for("shadow", i), shadow=i) for i in range(self.shadows))]
 
     @property
     def traffic(self) -> Traffic:

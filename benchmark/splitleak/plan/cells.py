@@ -139,6 +139,7 @@ def _attacked(victim: Cell, of: Made, threat: str | None, aux: Grant) -> Cell:
         threat=threat,
         skip=victim.skip or why,
         tampers=Grant.TAMPER in attack.needs,
+        shadows=attack.shadows if Grant.SHADOWS in attack.needs else 0,
     )
 
 

@@ -77,7 +77,13 @@ def make(kind: Kind, spec: Spec, base: Path) -> Plugin:
             raise BadInput(f"attack '{spec['name']}': its class must say `{name}`, a {wanted.__name__}")
     if isinstance(made, Attack) and not (isinstance(made.tasks, tuple) and all(t in Attack.tasks for t in made.tasks)):
         raise BadInput(f"attack '{spec['name']}': `tasks` must be a tuple of {', '.join(Attack.tasks)}")
+    if isinstance(made, Attack) and Grant.SHADOWS in made.needs and not _is_even(made.shadows):
+        raise BadInput(f"attack '{spec['name']}': it needs SHADOWS, so `shadows` must be an even number from 2")
     return made
+
+
+def _is_even(number: object) -> bool:
+    return type(number) is int and number >= 2 and number % 2 == 0
 
 
 def checked(cls: type[Any], given: dict[str, Any], who: str) -> Any:

@@ -25,6 +25,9 @@ METRICS = (
     "mse", "psnr", "ssim", "reid_top1", "dcor", "dtw", "judge_accuracy", "label_accuracy", "auc", "tpr_at_1fpr",
 )  # fmt: skip
 BESIDE = ("auc_class", "nearest_aux", "reid_strangers", "reid_chance")  # metrics to read others against
+SURE = (
+    "tpr_at_1fpr_low", "tpr_at_1fpr_high", "tpr_at_0_1fpr", "tpr_at_0_1fpr_low", "tpr_at_0_1fpr_high",
+)  # fmt: skip
 MEANS = (
     "utility_attacked", "epsilon", "epsilon_person", "bytes_up", "bytes_down", "seconds_train", "seconds_attack",
     "detected_at",
@@ -35,6 +38,7 @@ COLUMNS = (
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
     "flags", "status", "version",  # what came later stands after this
     "settings", "privacy", "epsilon_person", *BESIDE, "suite", "best_known", "control_advantage",
+    *SURE,
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -68,7 +72,7 @@ def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path)
         row[name], row[f"{name}_ci95"] = interval([value(r) for r in done])
     if key.defended:
         row |= _drops(done, evidence.done(key.undefended()))
-    row |= {name: average([r["metrics"].get(name) for r in done]) for name in (*METRICS, *BESIDE)}  # type: ignore[misc]
+    row |= {name: average([r["metrics"].get(name) for r in done]) for name in (*METRICS, *BESIDE, *SURE)}  # type: ignore[misc]
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
     row["null_advantage"] = average([r["null"]["metrics"]["advantage"] for r in done if "null" in r])
     row["control_advantage"] = average([r["control"]["advantage"] for r in done if "control" in r])

@@ -35,6 +35,8 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     )
     if scene.goal is Goal.MEMBERSHIP:
         fields["test_in_train"] = scene.test_in_train
+        member = scene.member.long().tolist()
+        fields["per_record"] = {"id": scene.targets.id.tolist(), "member": member, "score": guess.tolist()}
     if len(scene.strangers):
         scores = scene.control.score(ran.guess[scene.theirs])
         fields["control"] = {"n": len(scene.strangers)} | {name: scores[name] for name in ("advantage", "reid_top1")}

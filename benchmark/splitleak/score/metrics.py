@@ -12,9 +12,18 @@ import torch
 from torch import Tensor
 
 from splitleak.contract import BadGuess, BadInput
-from splitleak.score.per_target import auc, check_range, errors, hits, overlaps, tpr_at_fpr
+from splitleak.score.per_target import (
+    auc,
+    check_range,
+    clopper_pearson,
+    errors,
+    hits,
+    overlaps,
+    tpr_at_fpr,
+)
 from splitleak.score.similarity import distance_correlation, dtw, plain, reid_top1, ssim
 
+RATES = {"tpr_at_1fpr": 0.01, "tpr_at_0_1fpr": 0.001}  # of false positives, by metric
 PSNR_CAP = 100.0  # dB of an exact copy, whose own value would be infinite and swallow the mean
 
 
@@ -83,9 +92,17 @@ def values(guess: Tensor, truth: Tensor, floor: Tensor) -> dict[str, float]:
 
 
 def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
-    """MEMBERSHIP and PROPERTY: guess (N,) higher for yes, truth (N,) 0 or 1; the floor is a coin."""
+    """MEMBERSHIP and PROPERTY: guess (N,) higher for yes, truth (N,) 0 or 1; the floor is a coin.
+
+    tpr_at_0_1fpr is missing where there are fewer than 1000 negatives: a rate of 0.1 % would be less than one of them.
+    """
     area = auc(guess, truth)
-    return finite({"auc": area, "advantage": 2 * area - 1, "tpr_at_1fpr": tpr_at_fpr(guess, truth, 0.01)})
+    result = {"auc": area, "advantage": 2 * area - 1}
+    for name, fpr in RATES.items():
+        if name == "tpr_at_1fpr" or int((truth == 0).sum()) >= 1 / fpr:
+            result[name] = tpr_at_fpr(guess, truth, fpr)
+            result[f"{name}_low"], result[f"{name}_high"] = clopper_pearson(result[name], int((truth == 1).sum()))
+    return finite(result)
 
 
 def members(guess: Tensor, truth: Tensor, labels: Tensor) -> dict[str, float]:

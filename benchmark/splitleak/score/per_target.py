@@ -89,6 +89,15 @@ def tpr_at_fpr(guess: Tensor, truth: Tensor, fpr: float) -> float:
     return float((score[positive] > no[int(fpr * len(no) + 1e-9)]).mean())
 
 
+def clopper_pearson(share: float, n: int) -> tuple[float, float]:
+    """Limits of the exact 95 % interval of a share of n (Clopper and Pearson 1934); 0 or 1 where the share is that."""
+    from scipy.special import betaincinv
+
+    k = round(share * n)
+    low = float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0
+    return low, float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
+
+
 def _record_mse(a: Tensor, b: Tensor) -> Tensor:
     chunks = zip(torch.split(a, CHUNK), torch.split(b, CHUNK), strict=True)
     return torch.cat([(p.double() - q.double()).square().flatten(1).mean(1) for p, q in chunks])

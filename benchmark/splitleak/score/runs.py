@@ -50,6 +50,7 @@ def run(scene: Scene, null: bool = False, tell: Tell | None = None) -> Ran:
 def _here(scene: Scene, null: bool, tell: Tell | None) -> Ran:
     attempt = Attempt(scene, null, tell)
     guess, seconds = attempt.run()
+    seconds += sum(kept.facts.learned.seconds_train for kept in scene.shadows)  # also of shadows that others use too
     facts: dict[str, Any] = {"seconds_attack": seconds, "read": attempt.view.has_read, "curve": attempt.curve}
     if scene.cell.tampers and attempt.training is not None and not null:
         facts["utility_attacked"] = utility.on_test(attempt.victim)[1]

@@ -6,6 +6,7 @@ targets and as many strangers in one drawn order: it cannot tell which is which,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -33,6 +34,7 @@ class Scene:
     kept: Kept
     draw: int = 0  # of the hints
     other: Data | None = None  # the dataset that the `aux` axis names beside the victim's own
+    shadows: Sequence[Kept] = ()  # as many as the attack asks for, in the order of their numbers
 
     def __post_init__(self) -> None:
         cell, data = self.case.cell, self.data

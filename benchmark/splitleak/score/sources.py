@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from splitleak.contract import Grant, Step, Update, View
+from splitleak.contract import Grant, Shadow, Step, Update, View
 from splitleak.contract.split import SmashedOnly
 from splitleak.contract.view import Facts, Guesser
 from splitleak.plan.seeds import Stream
@@ -19,6 +19,7 @@ from splitleak.process_settings import Values, under
 from splitleak.score import channel
 from splitleak.score.null import emptied
 from splitleak.score.scene import Scene
+from splitleak.score.shadows import shadow_sources
 from splitleak.score.targets import unique
 from splitleak.score.unobserved import hidden
 from splitleak.train.fit import federation_of
@@ -35,6 +36,7 @@ class Running(Protocol):
     stream: Stream
     settings: Values
     running: Iterator[Step] | None
+    view: View
 
     @property
     def released(self) -> dict[str, Tensor]: ...
@@ -85,6 +87,7 @@ class Sources:
             "aux_labels": lambda: scene.aux.y,
             "pairs": self._pairs,
             "defense": lambda: copy.deepcopy(scene.case.defense),
+            "shadows": self._shadows,
             "log": lambda: self.attempt.log,
         }
         if traffic.updates:
@@ -93,7 +96,11 @@ class Sources:
             found["steps"] = self._steps
         if scene.aux.property is not None:
             found["aux_property"] = lambda: scene.aux.property
-        return {name: hidden(partial(self._calmly, source)) for name, source in found.items()}
+        return self._calm(found)
+
+    def _calm(self, sources: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+        """The same sources, unobserved."""
+        return {name: hidden(partial(self._calmly, source)) for name, source in sources.items()}
 
     def _calmly(self, source: Callable[[], Any]) -> Any:
         """What the source answers under the settings of the harness: the attack may have set others."""
@@ -140,6 +147,10 @@ class Sources:
             self.attempt.settle()
         with self.attempt.stream, under(self.attempt.settings):
             return channel.send(self.victim, x.to(self.scene.aux.x.device), self.scene.aux.x)
+
+    def _shadows(self) -> list[Shadow]:
+        read = self.attempt.view._been_read
+        return [Shadow(self._calm(shadow_sources(self.scene, i)), read) for i in range(len(self.scene.shadows))]
 
     def _pairs(self) -> tuple[Tensor, Tensor]:
         private = unique(self.scene.data.private)
