@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ from torch import Tensor
 
 import splitleak
 from splitleak import cli
+from splitleak.contract import Data
 from splitleak.contract.view import View
 from splitleak.plan import matrix, plugins
 from splitleak.plan.case import Case
 from splitleak.score import utility
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
-from splitleak.train import victim
+from splitleak.train import shadows, victim
 from splitleak.train.data import load_aux, load_data
 from splitleak.train.facts import Kept, VictimFacts
 from splitleak.train.fit import Fit
@@ -101,16 +102,21 @@ def stage() -> Callable[..., Scene]:
         assert cell.skip is None, cell.skip
         case = Case.of(cell, TOYS)
         data = load_data(case, torch.device("cpu"))
-        made = victim.fresh(case, data)
-        fit = Fit(made, lambda now: utility.on_test(now)[1])
-        facts = VictimFacts(cell.victim(), {}, learned=fit.run())
-        facts.fingerprint = made.fingerprint()
-        if len(fit.parties) > 1:
-            facts.utility_clients = utility.by_client(made, fit.parties)
-        kept = Kept({name: t.clone() for name, t in made.tensors().items()}, facts)
-        return Scene(case, data, kept, other=load_aux(case, torch.device("cpu")))
+        kept, *shadowing = (trained(replace(case, cell=one), data) for one in cell.victims)
+        return Scene(case, data, kept, other=load_aux(case, torch.device("cpu")), shadows=shadowing)
 
     return make
+
+
+def trained(case: Case, data: Data) -> Kept:
+    """The victim of a case, or a shadow of it, as the store would hold it."""
+    made = victim.fresh(case, shadows.data_for(case.cell, data))
+    fit = Fit(made, lambda now: utility.on_test(now)[1])
+    facts = VictimFacts(case.cell.victim(), {}, learned=fit.run())
+    facts.fingerprint = made.fingerprint()
+    if len(fit.parties) > 1:
+        facts.utility_clients = utility.by_client(made, fit.parties)
+    return Kept({name: t.clone() for name, t in made.tensors().items()}, facts)
 
 
 @pytest.fixture

@@ -26,12 +26,17 @@ from .test_attacks_labels import N, binary, trained_head, vanilla, view_of
 Stage = Callable[..., Scene]
 LEAST = 0.1  # advantage; the floor is 0
 SHORT = {"width": 16, "curve": 1000, "iterations": 800, "pilot": 400}
+BY_HEART = {
+    "dataset": "toy_coin", "model": "mlp", "evaluate": {"targets": 200}, "train": {"epochs": 40, "lr": 0.01}
+}  # fmt: skip
 KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the victim, and parameters of a short run
     "channel": (SIGNALS, {}),
     "fora": (BEATS, {"starts": 1, "tail": 1000, "width": 16}),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0, "start": "mean", "restarts": 2}),
     "pcat": (SIGNALS, {"align": 10.0, "warmup": 0, "tail": 300, "invert": 300, "width": 16}),
     "sdar": (BEATS, {"tail": 1000, "width": 16, "every": 1}),
+    "lira": (BY_HEART, {"shadows": 4}),
+    "rmia": (BY_HEART, {"shadows": 2}),
     "unsplit": (FLAT, {"tv": 0.0, "start": "mean", "restarts": 2}),
     "inverse_network": (FLAT, {"steps": 200, "width": 8}),
     "map_search": (FLAT, {"learn": 100, "width": 8}),

@@ -22,7 +22,7 @@ VIEW = {
     "labels": "LABELS", "inputs": "INPUTS", "hints": "HINTS", "aux": "AUX", "aux_labels": "AUX_LABELS",
     "aux_property": "AUX_LABELS", "pairs": "PAIRS", "top": "TOP", "bottom": "BOTTOM", "fresh_bottom": "ARCHITECTURE",
     "query": "QUERY", "defense": "DEFENSE", "steps": "STEPS", "log": "SMASHED",
-    "updates": "UPDATES", "fresh_model": "ARCHITECTURE",
+    "updates": "UPDATES", "fresh_model": "ARCHITECTURE", "shadows": "SHADOWS",
 }  # fmt: skip
 STEP = {
     "smashed": "SMASHED", "gradient": "GRADIENT", "features": "SMASHED", "gradient_features": "GRADIENT",
@@ -139,7 +139,7 @@ def flat(found: Any) -> list[Tensor]:
 @pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
 def test_whatever_is_read_is_a_copy(attempt: Try, protocol: str) -> None:
     dataset, model = MODELS[protocol]
-    names = set(VIEW) - {"query", "defense", "steps", "log", "fresh_bottom", "fresh_model", "updates"}
+    names = set(VIEW) - {"query", "defense", "steps", "log", "fresh_bottom", "fresh_model", "updates", "shadows"}
     tensors = names - ({"features", "gradient_features"} if protocol == "vanilla" else {"labels"})
     read: list[str] = []
 

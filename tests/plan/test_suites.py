@@ -27,6 +27,7 @@ EVERY = [(suite, one) for suite in suites.newest_first() for one in suite.attack
 PCAT = {"name": "pcat", "align": 10}
 QUERY_FREE = {"name": "query_free", "start": "mean", "restarts": 4}
 UNSPLIT = {"name": "unsplit", "start": "mean", "restarts": 4}
+SHADOWS = [{"name": "lira", "shadows": 8}, {"name": "rmia", "shadows": 8}]
 SIMILARITY: list[Any] = [
     "cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match", "noisy_labels"
 ]  # fmt: skip
@@ -35,12 +36,12 @@ BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol a
         "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
         "prior_search", "fsha",
         "splitspy", "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
-        {"name": "membership", "source": "gradient"},
+        {"name": "membership", "source": "gradient"}, *SHADOWS,
     ],
     "u_shape": [
         "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
-        "prior_search", "fsha",
-        "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels", {"name": "membership", "source": "gradient"},
+        "prior_search", "fsha", "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels",
+        {"name": "membership", "source": "gradient"}, *SHADOWS,
     ],
     "fedavg": ["gradient_inversion"],
 }  # fmt: skip
@@ -200,7 +201,8 @@ def test_an_attack_is_skipped_where_it_is_not_for_the_task(run: Any) -> None:
 @pytest.mark.slow
 def test_check_counts_the_cells_of_a_suite_and_takes_minutes_from_earlier_records(lab: Any, main: Any) -> None:
     lab.matrix('attack = [{ name = "standard", goal = "membership" }]')
-    assert "4 cells (0 skipped) on 1 victim" in main("check", "m.toml").out  # two attacks, and blind under two threats
+    said = main("check", "m.toml").out
+    assert "7 cells (0 skipped) on 1 victim and 8 shadows" in said  # four attacks, and blind under three threats
     assert main("run", "m.toml").status == 0
     after = main("check", "m.toml").out
     assert "records in runs/m)" in after

@@ -39,6 +39,7 @@ def test_a_record_has_no_field_that_the_type_does_not_know_and_the_reverse(some:
     parts = {
         "labels": types.Kinds, "hashes": types.Kinds, "versions": types.Versions, "null": types.NullRun,
         "draws": types.Draws, "control": types.Control,
+        "per_record": types.PerRecord,
     }  # fmt: skip
     for part, type_ in parts.items():
         assert {name for record in some for name in record.get(part, ())} == fields(type_), part
@@ -75,6 +76,7 @@ def test_metrics_of_every_goal_and_task_are_those_of_the_type() -> None:
         metrics.masks(torch.rand(8, 1, 4, 4), mask, mask[0]),
         metrics.values(torch.rand(8, 2), torch.rand(8, 2), torch.rand(2)),
         metrics.members(torch.rand(8), yes, yes),
+        metrics.scores(torch.rand(2000), torch.arange(2000) % 2),
     ]
     named = {name for score in scores for name in score}
     added = {"judge_accuracy", "nearest_aux", "reid_strangers", "reid_chance"}  # from more than guess and truth

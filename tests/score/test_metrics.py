@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from splitleak.contract import Task
@@ -442,3 +443,19 @@ def test_the_constant_mask_is_no_worse_than_any_other_cut_of_the_mean_and_beats_
     assert set(best.unique().tolist()) <= {0.0, 1.0}
     assert fits(best) >= max(fits(masks.mean(0) > level / 20) for level in range(1, 20))
     assert fits(best) > fits(masks.mean(0) > 0.5) + 0.2
+
+
+@pytest.mark.parametrize("k", [0, 1, 37, 99, 100])
+def test_the_interval_of_a_share_is_the_exact_one(k: int) -> None:
+    right = binomtest(k, 100).proportion_ci(0.95, "exact")
+    assert per_target.clopper_pearson(k / 100, 100) == pytest.approx((right.low, right.high))
+
+
+def test_one_in_a_thousand_cannot_be_told_of_fewer_strangers() -> None:
+    few, enough = (torch.arange(2 * n) % 2 for n in (999, 1000))
+    assert "tpr_at_0_1fpr" not in metrics.scores(torch.rand(len(few)), few)
+    found = metrics.scores(enough.double() + 0.0005 * torch.arange(2000), enough)
+    assert (found["tpr_at_0_1fpr"], found["tpr_at_0_1fpr_high"]) == (1, 1)
+    assert 0.99 < found["tpr_at_0_1fpr_low"] < 1
+    one_through = torch.where(enough == 1, 0.5, torch.where(torch.arange(2000) == 0, 2.0, 0.0))
+    assert metrics.scores(one_through, enough)["tpr_at_0_1fpr"] == 1

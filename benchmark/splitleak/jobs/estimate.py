@@ -71,7 +71,9 @@ def report(matrix: Matrix, folder: Path, device: str, workers: int) -> list[str]
     lines = [*worker.store.warnings, *sorted(skipped)]
     cells = len(whole)
     left_out = f"({cells - len(legal)} skipped)"
-    lines.append(f"{_counted(cells, 'cell')} {left_out} on {_counted(victims, 'victim')}")
+    shadows = len({one.victim_key for cell in legal for one in cell.victims[1:]})
+    more = f" and {_counted(shadows, 'shadow')}" if shadows else ""
+    lines.append(f"{_counted(cells, 'cell')} {left_out} on {_counted(victims, 'victim')}{more}")
     if untried := sum(not trial.tried for trial in trials):
         lines.append(f"{untried} of {len(trials)} networks were built but not trained for a moment, to save time")
     found = estimate(legal, trials, folder, matrix.base)
