@@ -67,7 +67,7 @@ def density(own: Tensor, values: Tensor) -> Tensor:
     m = (k0 * m0 + n * mean) / k
     b = b0 + variance * (n - 1) / 2 + k0 * n * (mean - m0).square() / (2 * k)
     predictive = torch.distributions.StudentT(2 * a, m, (b * (k + 1) / (a * k)).sqrt())
-    found: Tensor = predictive.log_prob(own)  # type: ignore[no-untyped-call]
+    found: Tensor = predictive.log_prob(own)
     return found
 
 

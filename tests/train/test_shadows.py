@@ -27,7 +27,8 @@ def halves(cell: Cell, data: Data, n: int) -> list[torch.Tensor]:
 
 
 def test_every_record_is_in_half_of_the_shadows_and_its_copies_with_it(stage: Stage) -> None:
-    scene = stage(attack={"name": "rmia", "shadows": 2})  # 64 records, four of them twice, and 60 strangers
+    flat = {"name": "toy_flat", "shared": True}  # 64 records, four of them twice, and 60 strangers
+    scene = stage(attack={"name": "rmia", "shadows": 2}, dataset=flat)
     cell, data = scene.cell, scene.data
     everybody = torch.cat([data.private.id, data.test.id]).unique()
     for even, odd in zip(*[iter(halves(cell, data, 8))] * 2, strict=True):
@@ -40,6 +41,16 @@ def test_every_record_is_in_half_of_the_shadows_and_its_copies_with_it(stage: St
             assert int((used.id == record).sum()) in (0, n)
         assert torch.equal(used.id.unique(), shadows.trained_on(one, data).sort().values)
     assert shadows.data_for(cell, data) is data
+
+
+def test_people_who_are_kept_apart_are_drawn_whole(stage: Stage) -> None:
+    scene = stage(attack={"name": "rmia", "shadows": 2})
+    everybody = [part.group for part in (scene.data.private, scene.data.test)]
+    for one in scene.cell.victims[1:]:
+        used = shadows.data_for(one, scene.data).private
+        people = used.group.unique()
+        assert len(people) == 9  # of 9 private ones and as many strangers
+        assert len(used) == sum(int(torch.isin(group, people).sum()) for group in everybody)
 
 
 def test_the_coin_of_a_record_does_not_depend_on_the_part_that_it_is_in(stage: Stage) -> None:
@@ -147,5 +158,5 @@ def test_a_cell_is_lost_once_however_many_of_its_shadows_fail(stage: Stage) -> N
 def test_shadows_that_are_larger_than_the_data_are_told_in_one_line(lab: Any, main: Any) -> None:
     lab.matrix('attack = ["rmia"]', train="epochs = 1\nbatch_size = 4096")
     said = main("run", "m.toml").line
-    assert "attack 'rmia': a shadow trains on half of the " in said
-    assert "private records and strangers: [train] batch_size must be at most " in said
+    assert "attack 'rmia': a shadow trains on half of all private records and strangers, here " in said
+    assert said.endswith("[train] batch_size must be at most that, not 4096")

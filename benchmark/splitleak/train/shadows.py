@@ -1,8 +1,9 @@
 """The records of a shadow victim: a random half of all that the real one may have been trained on.
 
 Those are the private records, and the test records that are none of them. The coin of a record depends on the dataset
-and on the number of the shadow, and never on the part that the record is in. Copies of a record have one coin. Shadows
-2j and 2j + 1 have the two halves of one draw, so every record is in exactly half of an even number of shadows.
+and on the number of the shadow, and never on the part that the record is in. Copies of a record have one coin, and so
+have all records of a person where the dataset keeps people apart: there a stranger is a person whom the victim does not
+know. Shadows 2j and 2j + 1 have the two halves of one draw, so every record is in exactly half of an even number.
 
 Source: Carlini, Chien, Nasr, Song, Terzis, Tramer, "Membership Inference Attacks From First Principles", S&P 2022,
 section VI-A (half of the records for each shadow model).
@@ -33,18 +34,22 @@ def trained_on(cell: Cell, data: Data) -> Tensor:
     """The identities of the records in a shadow's half."""
     if cell.shadow is None:
         raise ValueError("the cell of a shadow victim is needed")
-    known = _pool(data).id.unique()  # sorted: the order tells nothing of the part
+    records = _pool(data)
+    apart = records.group is not None and "patients-shared" not in data.flags
+    unit = cast(Tensor, records.group if apart else records.id)
+    known = unit.unique()  # sorted: the order tells nothing of the part
     generator = torch.Generator().manual_seed(seed_for("shadow half", cell.dataset, cell.shadow // 2) % 2**62)
     halves = known[torch.randperm(len(known), generator=generator).to(known.device)].tensor_split(2)
-    return cast(Tensor, halves[cell.shadow % 2])
+    ids: Tensor = records.id[torch.isin(unit, halves[cell.shadow % 2])].unique()
+    return ids
 
 
 def check(cell: Cell, data: Data) -> None:
     """BadInput where a shadow of this cell would hold less than one batch."""
-    whole = len(_pool(data).id.unique())
-    if cell.shadows and whole // 2 < cell.train.batch_size:
-        found = f"a shadow trains on half of the {whole} private records and strangers"
-        legal = f"[train] batch_size must be at most {whole // 2}, not {cell.train.batch_size}"
+    fewest = min((len(trained_on(shadow, data)) for shadow in cell.victims[1:]), default=cell.train.batch_size)
+    if fewest < cell.train.batch_size:
+        found = f"a shadow trains on half of all private records and strangers, here {fewest}"
+        legal = f"[train] batch_size must be at most that, not {cell.train.batch_size}"
         raise BadInput(f"attack '{cell.attack['name']}': {found}: {legal}")
 
 
