@@ -99,6 +99,7 @@ def test_the_seeds_are_those_of_the_victim_whatever_the_goal() -> None:
     assert suite_by_threat(*members, other) == {
         "eavesdropper": SUITE.name,
         "honest_server": SUITE.name,
+        "auditor": SUITE.name,
         "white_box": None,
     }
 
