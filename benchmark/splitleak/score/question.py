@@ -100,8 +100,21 @@ class Question:
             return advantage > NULL_LIMIT, None
         draws = 999 if self.task.kind == "classes" else 199
         rng = np.random.default_rng(seed)
-        p = uncertainty.permutation_p(self._fit, guess[self.counted], self.truth[self.counted], rng, draws)
+        truth = self.truth[self.counted]
+        p = uncertainty.permutation_p(self._fit, guess[self.counted], truth, rng, draws, self._people())
         return p < max(NULL_P, 1.5 / (draws + 1)), p
+
+    def _people(self) -> Tensor | None:
+        """(N,): the number of each target's person where the truth is one of people, else None.
+
+        Records of one person are alike, so a guess that depends on the record fits some people better by chance.
+        """
+        if self.goal not in (Goal.MEMBERSHIP, Goal.PROPERTY) or self.targets.group is None:
+            return None
+        people, truth = self.targets.group.cpu().unique(return_inverse=True)[1], self.truth.double()
+        n = int(people.max()) + 1
+        share = torch.zeros(n).double().index_add(0, people, truth) / people.bincount(minlength=n)
+        return people if bool(((share == 0) | (share == 1)).all()) else None
 
     def _fit(self, guess: Tensor, truth: Tensor) -> float:
         """How well guesses fit their truths, higher is better; the permutation test compares this."""

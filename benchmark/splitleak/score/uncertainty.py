@@ -38,11 +38,19 @@ def permutation_p(
     truth: Tensor,
     generator: np.random.Generator,
     n: int = 999,
+    unit: Tensor | None = None,
 ) -> float:
-    """The p of a permutation test: (1 + count) / (1 + n); `count` of n permutations of the targets score as high."""
+    """The p of a permutation test: (1 + count) / (1 + n); `count` of n permutations of the targets score as high.
+
+    unit (N,), numbered from 0: targets of one unit have one truth, and units are permuted in place of targets.
+    """
     guess, truth = plain(guess), plain(truth)
     real = float(score(guess, truth)) - 1e-12  # sums in another order differ in the last digit
     if not math.isfinite(real):
         raise BadGuess("the score is not a finite number")
-    permutations = (torch.from_numpy(generator.permutation(len(truth))) for _ in range(n))
-    return (1 + sum(float(score(guess, truth[order])) >= real for order in permutations)) / (1 + n)
+    if unit is None:
+        unit, of_unit = torch.arange(len(truth)), truth
+    else:
+        of_unit = truth[[int((unit == i).nonzero()[0, 0]) for i in range(int(unit.max()) + 1)]]
+    permutations = (torch.from_numpy(generator.permutation(len(of_unit))) for _ in range(n))
+    return (1 + sum(float(score(guess, of_unit[order][unit])) >= real for order in permutations)) / (1 + n)
