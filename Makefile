@@ -37,7 +37,7 @@ mutation-test: $(MADE)
 
 # The tables under results/reference, on the real heartbeats; one folder, so that the matrices share their victims, and
 # where it was killed it goes on. Hours on two cores.
-REFERENCE = main ecg ecg_labels ecg_patients ecg_detectors ecg_published
+REFERENCE = main ecg ecg_labels ecg_patients ecg_membership ecg_detectors ecg_published
 reference: $(MADE)
 	set -e; for matrix in $(REFERENCE); do \
 	    $(BIN)/splitleak run $$matrix --out runs/reference; \

@@ -4,12 +4,12 @@ p(x | victim) is the probability that the victim gives to a target, the inverse 
 p(x) its mean over the shadows, half of which trained on x. The ratio is r(x) = p(x | victim) / p(x). The score of x is
 the share of the population with r(x) > gamma r(z). Two shadows are enough.
 
-Source: Zarifzadeh, Liu, Shokri, "Low-Cost High-Power Membership Inference Attacks", ICML 2024, equations 2 to 5.
+Source: Zarifzadeh, Liu, Shokri, "Low-Cost High-Power Membership Inference Attacks", ICML 2024.
 Differs from the paper:
 - The population is the targets, since no other record's messages are at hand. Any population gives the same order, as
   the score only rises with r(x); it decides which targets are tied.
-- gamma = 1, where every target has a score of its own. With the paper's 2 a network that fits well has most targets
-  tied at 0: none of its ratios reaches 2.
+- gamma = 1, where every target has a score of its own. With the paper's 2 a network that fits well ties most targets:
+  4000 heartbeats had 89 different scores, at the same AUC.
 - Probabilities as they are, without a temperature.
 """
 

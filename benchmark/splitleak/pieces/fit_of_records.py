@@ -14,7 +14,7 @@ def fit_of(side: View | Shadow, view: View) -> Tensor:
     """(N,) for the targets: high where the victim (`side` is the view) or a shadow of it fits a target well.
 
     vanilla: log(p / (1 - p)) with p = exp(-loss) of the server's part on the message; for classes p is the probability
-    of the label that was sent (Carlini et al. 2022, section VI-B).
+    of the label that was sent (Carlini et al. 2022, algorithm 1).
     u_shape: minus the log of the norm of the features' gradient, which for a linear head and cross-entropy has the
     order of 1 - p. Its inverse logit takes the place of p.
     """

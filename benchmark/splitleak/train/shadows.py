@@ -5,8 +5,8 @@ and on the number of the shadow, and never on the part that the record is in. Co
 have all records of a person where the dataset keeps people apart: there a stranger is a person whom the victim does not
 know. Shadows 2j and 2j + 1 have the two halves of one draw, so every record is in exactly half of an even number.
 
-Source: Carlini, Chien, Nasr, Song, Terzis, Tramer, "Membership Inference Attacks From First Principles", S&P 2022,
-section VI-A (half of the records for each shadow model).
+Source: Carlini, Chien, Nasr, Song, Terzis, Tramer, "Membership Inference Attacks From First Principles", S&P 2022
+(each shadow model on a random half of the records).
 """
 
 from __future__ import annotations
