@@ -5,7 +5,7 @@ class where the threat holds the labels; for records that were sent together as 
 (Lloyd 1982), or noise with their covariance. Labels: the majority class (any class if there is clearly none), the mask
 that overlaps the auxiliary masks most, or the mean value; the label of the nearest auxiliary records where the threat
 holds the records; for labels that were sent together the class mix. Property and membership: the same score for every
-target.
+target. Linkage: the same embedding.
 Without auxiliary data it knows only the range of the records and the number of classes.
 """
 
@@ -22,7 +22,7 @@ from splitleak.pieces import blind_guess
 
 @dataclass(frozen=True)
 class Blind(Attack):
-    """Guess (N, *in), (N, K), masks, values or scores (N,), by goal."""
+    """Guess (N, *in), (N, K), masks, values, scores (N,) or embeddings (N, 1), by goal."""
 
     needs = Grant(0)
     goal: Goal = Goal.INPUTS
@@ -30,6 +30,8 @@ class Blind(Attack):
     def run(self, view: View) -> Tensor:
         if self.goal is Goal.INPUTS:
             return self._records(view)
+        if self.goal is Goal.LINKAGE:
+            return torch.zeros(view.targets, 1)  # every pair has the same cosine
         if self.goal is not Goal.LABELS:
             return torch.zeros(view.targets)  # every target has the same score
         return self._labels(view)

@@ -50,18 +50,24 @@ class Fora(Attack):
     width: int = 32  # channels of the three networks
 
     def run(self, view: View) -> Tensor:
-        substitutes = [Substitute(self, view) for _ in range(self.starts)]
-        for step in view.steps:
-            for substitute in substitutes:
-                substitute.learn(step.smashed)
-        released = view.smashed  # (N, *cut)
-        for done in range(self.tail):
-            rows = torch.randint(len(released), (self.batch,), device=released.device)
-            for substitute in substitutes:
-                substitute.slow_down(1 - done / self.tail)
-                substitute.learn(released[rows])
-        guesses = [decode(substitute.decoder, released) for substitute in substitutes]
-        return most_plausible([(guess, 0.0) for guess in guesses], view.aux)
+        return substitute_of(self, view)[1]
+
+
+def substitute_of(attack: Fora, view: View) -> tuple[Substitute, Tensor]:
+    """The substitute client that the attack learns, and the records that it guesses, (N, *in)."""
+    substitutes = [Substitute(attack, view) for _ in range(attack.starts)]
+    for step in view.steps:
+        for substitute in substitutes:
+            substitute.learn(step.smashed)
+    released = view.smashed  # (N, *cut)
+    for done in range(attack.tail):
+        rows = torch.randint(len(released), (attack.batch,), device=released.device)
+        for substitute in substitutes:
+            substitute.slow_down(1 - done / attack.tail)
+            substitute.learn(released[rows])
+    guesses = [decode(substitute.decoder, released) for substitute in substitutes]
+    best = most_plausible([(guess, 0.0) for guess in guesses], view.aux)
+    return next(s for s, guess in zip(substitutes, guesses, strict=True) if guess is best), best
 
 
 class Substitute:
@@ -76,6 +82,11 @@ class Substitute:
         self.learner = torch.optim.Adam(self.client.parameters(), attack.lr, fused=True)
         self.inverter = torch.optim.Adam(self.decoder.parameters(), attack.lr, fused=True)
         self.judge = torch.optim.Adam(self.critic.parameters(), attack.critic_lr, betas=(0.5, 0.99), fused=True)
+
+    @torch.no_grad()
+    def send(self, x: Tensor) -> Tensor:
+        """(M, *in) -> (M, *cut): what it sends, with fresh randomness of the defence."""
+        return torch.cat([self.defense.smash(self.client(part)) for part in x.split(self.attack.batch)])
 
     def slow_down(self, rate: float) -> None:
         """Let substitute and decoder learn at this share of their rate."""

@@ -70,10 +70,11 @@ def run(
     worker = Worker(folder, whole.base, pick_device(device), timeout)
     _check_timeout(worker)
     with alone_in(folder), unchanged(STANDARD):
-        schedule = Schedule.of(check.fitted(whole.cells, worker), worker)
+        cells = check.fitted(whole.cells, worker)
+        schedule = Schedule.of(cells, worker)
         check.verify(schedule.cells, worker)
         _carry_out(schedule, worker, workers, progress)
-        records = [worker.store.record(cell.key) for cell in whole.cells]
+        records = [worker.store.record(cell.key) for cell in cells]
         notes.show(worker.store.warnings)
     return [cast(Record, record) for record in records if record is not None]
 

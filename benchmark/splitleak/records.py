@@ -60,7 +60,7 @@ class CellFields(TypedDict):
     aux: dict[str, Any]  # the attacker's auxiliary data: name, n (null: all), labels
     defense: dict[str, Any]
     attack: dict[str, Any]
-    goal: str  # inputs, labels, membership or property
+    goal: str  # inputs, labels, property, membership or linkage
     seed: int
     null: bool  # whether the attack is also run on the null channel
     tampers: bool  # whether the attack changes what the server sends while the victim trains
@@ -106,7 +106,9 @@ class Metrics(TypedDict, total=False):
     label_accuracy: float  # share of right labels
     floor: float  # label accuracy, or overlap, of the best guess without the channel
     auc: float  # area under the ROC curve: of the second of two classes, of membership, of a property
-    auc_class: float  # membership: the AUC of the best guess from the class alone
+    auc_class: float  # membership, property: the AUC of the best guess from the class alone; linkage: of equal classes
+    auc_raw: float  # property, linkage: the AUC that the same means reach on the records themselves
+    accuracy_gain: float  # property: accuracy of the sign of the guess, less the share of the usual answer
     signed_auc: float  # 2 AUC - 1, of the second of two classes
     iou: float  # intersection over union of masks, mean over records
     dice: float  # Dice's overlap of masks, mean over records
@@ -220,7 +222,8 @@ class Record(TypedDict, total=False):
     # The attack
     metrics: Metrics
     control: Control  # the same attack's guess for strangers; absent without a control population
-    bootstrap_ci95: float  # half-width of the 95 % interval of the advantage over targets
+    bootstrap_ci95: float  # half-width of the 95 % interval of the advantage over targets, or over known people
+    people: int | None  # property, linkage: people behind the targets; null: unknown
     floor: str  # which guess without the channel is the floor: "mean record", "class mean", "centroids", "constant" ...
     n_targets: int  # records that are scored
     seconds_attack: float  # of the run on the real channel

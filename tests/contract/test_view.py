@@ -20,8 +20,8 @@ Try = Callable[..., Attempt]
 VIEW = {
     "smashed": "SMASHED", "gradient": "GRADIENT", "features": "SMASHED", "gradient_features": "GRADIENT",
     "labels": "LABELS", "inputs": "INPUTS", "hints": "HINTS", "aux": "AUX", "aux_labels": "AUX_LABELS",
-    "aux_property": "AUX_LABELS", "pairs": "PAIRS", "top": "TOP", "bottom": "BOTTOM", "fresh_bottom": "ARCHITECTURE",
-    "query": "QUERY", "defense": "DEFENSE", "steps": "STEPS", "log": "SMASHED",
+    "aux_property": "AUX_LABELS", "aux_persons": "AUX_LABELS", "pairs": "PAIRS", "top": "TOP", "bottom": "BOTTOM",
+    "fresh_bottom": "ARCHITECTURE", "query": "QUERY", "defense": "DEFENSE", "steps": "STEPS", "log": "SMASHED",
     "updates": "UPDATES", "fresh_model": "ARCHITECTURE", "shadows": "SHADOWS",
 }  # fmt: skip
 STEP = {

@@ -26,8 +26,9 @@ class Goal(Enum):
 
     INPUTS = "inputs"  # guess (N, *in) inside in_range
     LABELS = "labels"  # guess (N, K) scores, (N, 1, H, W) probabilities or (N, D) values, by task
-    PROPERTY = "property"  # guess (N,) scores of a yes/no property that the dataset names
+    PROPERTY = "property"  # guess (N,) scores of a yes/no property that the dataset names, above 0 for yes
     MEMBERSHIP = "membership"  # guess (N,) scores: was this target among the training records?
+    LINKAGE = "linkage"  # guess (N, D) of any D: the cosine of two rows tells whether both targets are of one person
 
 
 class Grant(Flag):

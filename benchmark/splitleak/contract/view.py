@@ -70,6 +70,7 @@ class View(Gate):
     aux = Granted(Grant.AUX, "(M, *in): auxiliary records; no target is among them")
     aux_labels = Granted(Grant.AUX_LABELS, "(M, ...): the labels of the auxiliary records")
     aux_property = Granted(Grant.AUX_LABELS, "(M,) 0 or 1: the property of the auxiliary records")
+    aux_persons = Granted(Grant.AUX_LABELS, "(M,) int64, 0 to P - 1: the person of each auxiliary record, if known")
 
     def __init__(self, facts: Facts, grants: Grant, sources: Mapping[str, Callable[[], Any]]) -> None:
         super().__init__(grants, sources, set())

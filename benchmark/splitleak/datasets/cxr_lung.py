@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from splitleak.contract import Data, Dataset, Task
+from splitleak.contract import Data, Dataset, Task, later
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array, read_csv, read_npz
 from splitleak.datasets.reading.division_by_person import Manifest
@@ -51,17 +51,23 @@ class CXRLung(Dataset):
 
     size: Size = 64  # pixels
     layout: Literal["prepared", "kaggle", "montgomery", "shenzhen", "pack"] | None = None  # None: the first found
+    property: Literal["pneumonia"] | None = later(None)  # in the layouts prepared and pack
 
     def load(self) -> Data:
         layout, marker = find_layout("cxr_lung", LAYOUTS, self.layout)
         who = f"dataset '{self}' ({marker})"
+        named = self.property is not None
+        if named and layout not in ("prepared", "pack"):
+            raise BadInput(f"{who}: the layout {layout} does not tell pneumonia (legal: prepared, pack)")
         if layout == "pack":
             manifest, x, mask = read_pack(marker)
-            return data_from_arrays(ImageSet(manifest, TASK, who), x, check_not_enlarged(self.size, x, who), mask)
+            return data_from_arrays(
+                ImageSet(manifest, TASK, who, property=named), x, check_not_enlarged(self.size, x, who), mask
+            )
         prepared = layout == "prepared"
         images = read_prepared(marker, who, masks=True) if prepared else _read_folders(layout, marker, who)
         manifest, files, notes = images
-        return data_from_files(ImageSet(manifest, TASK, who, notes=notes), files, self.size, 1)
+        return data_from_files(ImageSet(manifest, TASK, who, notes=notes, property=named), files, self.size, 1)
 
 
 def read_prepared(meta: Path, who: str, masks: bool) -> ImageListing:

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from splitleak.contract import Data, Dataset, Records, Task
+from splitleak.contract import Data, Dataset, Records, Task, later
 from splitleak.contract.errors import BadInput
 from splitleak.datasets.reading.array_files import Array, read_hdf5
 from splitleak.datasets.reading.division_by_share import divide_by_person
 from splitleak.datasets.reading.identity import record_hashes
 from splitleak.datasets.reading.locate import find_file
+from splitleak.datasets.reading.mitbih_people import Property, with_property
 from splitleak.datasets.reading.validation import validate, validate_records
 
 Symbol = Literal["N", "L", "R", "A", "V"]
@@ -37,13 +38,15 @@ class ECG(Dataset):
 
     split: Literal["clean", "patients", "reference"] = "clean"
     positive: Symbol | None = None  # two classes: this one (1) against the rest (0)
+    property: Property | None = later(None)  # of the patient: "age" is older than 65, "sex" is female
 
     def load(self) -> Data:
         train_file = find_file("ecg", "train_ecg.hdf5")
         test_file = train_file.with_name("test_ecg.hdf5")
         divide = {"clean": _clean, "patients": _patients, "reference": _reference}[self.split]
         who = f"dataset '{self}' ({train_file}, {test_file})"
-        return validate(one_vs_rest(divide(*_read(train_file, test_file), who), self.positive), who)
+        data = one_vs_rest(divide(*_read(train_file, test_file), who), self.positive)
+        return validate(data if self.property is None else with_property(data, self.property, who), who)
 
 
 def one_vs_rest(data: Data, positive: Symbol | None) -> Data:

@@ -7,14 +7,14 @@ default 4000 private beats and 1333 in each other part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from splitleak.contract import Data, Dataset, Records, Task
+from splitleak.contract import Data, Dataset, Records, Task, later
 from splitleak.datasets.ecg import RANGE, SYMBOLS, Symbol, one_vs_rest
 from splitleak.datasets.reading.array_files import Array
 from splitleak.datasets.reading.validation import validate
@@ -54,10 +54,21 @@ class ECGSynthetic(Dataset):
     n: Annotated[int, Field(ge=500, le=200_000)] = 4000  # private beats; auxiliary and test get a third of it each
     split: Literal["clean", "patients"] = "clean"
     positive: Symbol | None = None  # two classes: this one (1) against the rest (0)
+    property: Literal["tall"] | None = later(None)  # the patient's normal beat is taller than the median patient's
 
     def load(self) -> Data:
         data = simulate_beats(self.n, self.split, FIVE_CLASSES)
+        if self.property is not None:
+            private, aux, test = (_with_tall(part) for part in (data.private, data.aux, data.test))
+            data = replace(data, private=private, aux=aux, test=test)
         return validate(one_vs_rest(data, self.positive), f"dataset '{self}'")
+
+
+def _with_tall(part: Records) -> Records:
+    waves, _ = _simulate_patients(np.random.default_rng(SEED))  # the first draw, as in `simulate_beats`
+    height = np.abs(waves[:, 0, :, 0]).max(1)  # (patient,)
+    tall = torch.from_numpy((height > np.median(height)).astype(np.int64))
+    return replace(part, property=None if part.group is None else tall[part.group])
 
 
 def simulate_beats(n: int, split: Literal["clean", "patients"], plan: BeatPlan) -> Data:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from splitleak.contract import Attack, Data, Task
 from splitleak.contract.errors import BadInput
+from splitleak.jobs.answers import answered
 from splitleak.jobs.worker import Worker
 from splitleak.loading import one_line
 from splitleak.plan.cell import Cell
@@ -35,7 +36,8 @@ def verify(cells: Sequence[Cell], worker: Worker) -> None:
 
 
 def fitted(cells: Sequence[Cell], worker: Worker) -> list[Cell]:
-    """The cells, those skipped whose attack is not for the task of their victim."""
+    """The cells whose goal has answers in the data, those skipped whose attack is not for the task of their victim."""
+    cells = answered(cells, worker)
     legal: dict[str, tuple[str, ...]] = {}  # attack -> kinds of task that it is for
     kinds: dict[str, str] = {}  # dataset -> kind of its task; it is loaded only where an attack is not for all
     return [cell if cell.skip else replace(cell, skip=_misfit(cell, worker, legal, kinds)) for cell in cells]

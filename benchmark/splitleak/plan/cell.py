@@ -41,6 +41,7 @@ class Cell:
     skip: str | None = None
     shadows: int = 0  # shadow victims that the attack asks for; no part of the key, since the attack says it
     shadow: int | None = None  # the number of the shadow victim that this is the cell of
+    optional: bool = False  # of a suite, whose goals nobody named: left out where the dataset has no answers
 
     def resolved(self) -> dict[str, Any]:
         """The canonical form: plain values, with the schema number."""

@@ -37,7 +37,10 @@ class Block:
             point = Point(*chosen)
             victim = replace(_victim(self.blank, point), null=point.seed == first)
             pairs = self._pairs(victim.protocol, point.aux.grants)
-            attacked = [_attacked(victim, attack, threat, point.aux.grants) for attack, threat in pairs]
+            attacked = [
+                replace(_attacked(victim, attack, threat, point.aux.grants), optional=optional)
+                for attack, threat, optional in pairs
+            ]
             yield from map(_with_control, self._controls(victim, attacked))
             yield from map(_with_control, attacked)
 
@@ -47,20 +50,21 @@ class Block:
             for part in self.suites:
                 yield from part.left_out(protocol, aux, self.threats)
 
-    def _pairs(self, protocol: str, aux: Grant) -> Iterator[tuple[Made, str | None]]:
-        """Each attack with the threats that it runs under."""
-        yield from itertools.product(self.attacks, self.threats)
+    def _pairs(self, protocol: str, aux: Grant) -> Iterator[tuple[Made, str | None, bool]]:
+        """Each attack with the threats that it runs under, and whether it is of a suite whose goals nobody named."""
+        yield from itertools.product(self.attacks, self.threats, [False])
         for part in self.suites:
-            yield from ((one.attack, one.threat) for one in part.attacks(protocol, aux, self.threats))
+            yield from ((one.attack, one.threat, not part.named) for one in part.attacks(protocol, aux, self.threats))
 
     def _controls(self, victim: Cell, attacked: list[Cell]) -> Iterator[Cell]:
         """`blind` for each pair of threat and goal that occurs."""
-        seen = list(dict.fromkeys((cell.threat, cell.goal) for cell in attacked if not cell.skip))
-        seen = seen or [("eavesdropper", Goal.INPUTS.value)]
+        seen = {(cell.threat, cell.goal): cell.optional for cell in attacked if not cell.skip}
+        seen = seen or {("eavesdropper", Goal.INPUTS.value): False}
         for own in self.blinds:
-            usual = [(seen[0][0], own or Goal.INPUTS.value)]
+            usual = [(next(iter(seen))[0], own or Goal.INPUTS.value)]
             for threat, goal in [(t, g) for t, g in seen if own in (None, g)] or usual:
-                yield replace(victim, attack={"name": "blind", "goal": goal}, goal=goal, threat=threat)
+                attack, optional = {"name": "blind", "goal": goal}, seen.get((threat, goal), False)
+                yield replace(victim, attack=attack, goal=goal, threat=threat, optional=optional)
 
 
 def block(axes: Axes, blank: Cell, base: Path) -> Block:

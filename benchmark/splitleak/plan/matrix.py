@@ -164,7 +164,7 @@ def _blank(raw: dict[str, Any]) -> Cell:
 
 def _unique(cells: Iterable[Cell]) -> list[Cell]:
     """Each cell once: the same as by their keys, but a table that many cells share is written as JSON only once."""
-    names = [f.name for f in fields(Cell) if f.name not in ("train", "evaluate", "skip")]
+    names = [f.name for f in fields(Cell) if f.name not in ("train", "evaluate", "skip", "optional")]
     texts: dict[int, tuple[Spec, str]] = {}  # by id: the table is kept beside it, so that no other gets the same one
 
     def plain(value: Any) -> Any:

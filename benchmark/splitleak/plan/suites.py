@@ -75,6 +75,7 @@ class Part:
 
     suite: Suite
     goals: Sequence[Goal]
+    named: bool = False  # by the matrix; else all goals that the suite has attacks for
 
     def _wanted(self, protocol: str, named: Sequence[str | None]) -> list[Listed]:
         """The attacks with these goals, of the threat models on the threat axis or, where that has None, of all."""
@@ -212,4 +213,4 @@ def _part(value: Spec) -> Part:
     if goal not in goals:
         hint = did_you_mean(str(goal), goals)
         raise BadInput(f"{who}: it has no attack on goal {shown(goal)}{hint} (goals: {', '.join(goals)})")
-    return Part(suite, (Goal(goal),))
+    return Part(suite, (Goal(goal),), named=True)

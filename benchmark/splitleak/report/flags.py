@@ -19,6 +19,7 @@ MEANINGS = {  # of each flag, short enough for one line
     "utility-collapse": "more than half of what the model had learned is gone",
     "early-collapse": "the model came to give one constant answer",
     "idle-defense": "the defence changed nothing: victim and messages are the undefended ones",
+    "within-chance": "the interval over people holds 0: nothing was shown",
     "few-seeds": "fewer than three seeds",
     "worst-partial": "no suite is complete: attacks that were not run may do more than `worst`",
     "detected": "a defence saw the hijack and stopped the training",
@@ -62,10 +63,20 @@ def _of_the_victim(key: RowKey, done: Sequence[Record], evidence: Evidence) -> I
         yield "early-collapse"
     if _is_idle(key, done, evidence):
         yield "idle-defense"
+    if _within_chance(key, done):
+        yield "within-chance"
     if done and len(done) < FEW:
         yield "few-seeds"
     if done and evidence.suite(key) is None:
         yield PARTIAL
+
+
+def _within_chance(key: RowKey, done: Sequence[Record]) -> bool:
+    """Of property and linkage: the mean advantage is no further from 0 than the mean interval over people."""
+    known = [r for r in done if r.get("people") is not None]
+    if not known or key.control:
+        return False
+    return abs(mean(float(r["metrics"]["advantage"]) for r in known)) <= mean(r["bootstrap_ci95"] for r in known)
 
 
 def _is_idle(key: RowKey, done: Sequence[Record], evidence: Evidence) -> bool:

@@ -27,6 +27,7 @@ GOALS = {  # what the attacks aim at, and the measure beside the advantage
     "labels": ("infer the labels", "correct", "label_accuracy"),
     "membership": ("tell which records were trained on", "AUC", "auc"),
     "property": ("infer a property of the records", "AUC", "auc"),
+    "linkage": ("tell which records are of one person", "AUC", "auc"),
 }
 RANKED = (
     "Defences stand in the order of their worst case, the least leakage first, and behind them those "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 METRICS = (
     "mse", "psnr", "ssim", "reid_top1", "dcor", "dtw", "judge_accuracy", "label_accuracy", "auc", "tpr_at_1fpr",
 )  # fmt: skip
+OF_PEOPLE = ("auc_raw", "accuracy_gain", "people", "people_ci95")  # of the goals property and linkage
 BESIDE = ("auc_class", "nearest_aux", "reid_strangers", "reid_chance")  # metrics to read others against
 SURE = (
     "tpr_at_1fpr_low", "tpr_at_1fpr_high", "tpr_at_0_1fpr", "tpr_at_0_1fpr_low", "tpr_at_0_1fpr_high",
@@ -38,7 +39,7 @@ COLUMNS = (
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
     "flags", "status", "version",  # what came later stands after this
     "settings", "privacy", "epsilon_person", *BESIDE, "suite", "best_known", "control_advantage",
-    *SURE,
+    *SURE, *OF_PEOPLE,
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -72,10 +73,12 @@ def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path)
         row[name], row[f"{name}_ci95"] = interval([value(r) for r in done])
     if key.defended:
         row |= _drops(done, evidence.done(key.undefended()))
-    row |= {name: average([r["metrics"].get(name) for r in done]) for name in (*METRICS, *BESIDE, *SURE)}  # type: ignore[misc]
+    shown = (*METRICS, *BESIDE, *SURE, *OF_PEOPLE[:2])
+    row |= {name: average([r["metrics"].get(name) for r in done]) for name in shown}  # type: ignore[misc]
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
     row["null_advantage"] = average([r["null"]["metrics"]["advantage"] for r in done if "null" in r])
     row["control_advantage"] = average([r["control"]["advantage"] for r in done if "control" in r])
+    row |= _people(done)
     row["worst"], row["best_known"] = evidence.worst(key), evidence.best_known(key)
     row["suite"] = evidence.suite(key)
     row["privacy"] = _privacy(done)
@@ -88,6 +91,15 @@ def _privacy(done: Sequence[Record]) -> str | None:
     if not most.get("privacy_unit"):
         return None
     return f"{most['privacy_unit']} x{most['multiplicity']}, {most['adjacency']}, delta {most['delta']:g}"
+
+
+def _people(done: Sequence[Record]) -> dict[str, float | None]:
+    """How many people are behind the targets, and the half-width of the advantage's interval over them: means."""
+    known = [r for r in done if r.get("people") is not None]
+    return {
+        "people": average([r.get("people") for r in known]),
+        "people_ci95": average([r.get("bootstrap_ci95") for r in known]),
+    }
 
 
 def _drops(done: Sequence[Record], undefended: Sequence[Record]) -> dict[str, float | None]:

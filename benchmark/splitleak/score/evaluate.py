@@ -10,7 +10,8 @@ from torch import Tensor
 
 from splitleak.contract import Goal
 from splitleak.plan.seeds import Stream
-from splitleak.score import channel, levels, runs
+from splitleak.score import channel, levels, people, runs
+from splitleak.score.question import OF_PEOPLE
 from splitleak.score.scene import Scene
 from splitleak.store import digest, fingerprint
 from splitleak.train.fit import Tell
@@ -33,6 +34,8 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
         | ran.facts
         | effect(scene)
     )
+    if scene.goal in OF_PEOPLE:
+        fields["people"] = people.count(scene.targets.group)
     if scene.goal is Goal.MEMBERSHIP:
         fields["test_in_train"] = scene.test_in_train
         member = scene.member.long().tolist()

@@ -1,4 +1,4 @@
-"""Levels to read reconstructed records against: what retrieval reaches, and what empty guesses re-identify.
+"""Levels to read a score against: what retrieval reaches, what empty guesses re-identify, what raw records tell.
 
 None depends on the attack or on what crossed the channel. Where a guess is a set, the records of strangers and noise
 are matched with the truth as the guess is: the matching alone makes many of them the nearest to "their" record.
@@ -6,17 +6,22 @@ are matched with the truth as the guess is: the matching alone makes many of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import mean
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from splitleak.contract import Goal, Grant
+from splitleak.contract import Goal, Grant, Records
 from splitleak.pieces import blind_guess
+from splitleak.pieces.components import best_map, leading, whitened
 from splitleak.pieces.distances import nearest
-from splitleak.score.per_target import errors
-from splitleak.score.question import Question
+from splitleak.pieces.pairs import linkage_auc
+from splitleak.pieces.probe import raw_probe
+from splitleak.plan.seeds import Stream
+from splitleak.score.per_target import auc, errors
+from splitleak.score.question import OF_PEOPLE, Question
 from splitleak.score.scene import Scene
 from splitleak.score.similarity import reid_top1
 
@@ -25,7 +30,9 @@ LOUD = 3  # deviations of white noise: loud noise is matched best
 
 
 def beside(scene: Scene) -> dict[str, float]:
-    """The levels of a scene whose attack guesses records, by their names in the record; else none."""
+    """The levels of a scene by their names in the record; none of labels and membership."""
+    if scene.goal in OF_PEOPLE:
+        return raw(scene)
     if scene.goal is not Goal.INPUTS:
         return {}
     question, others = scene.question, scene.others.x
@@ -36,6 +43,31 @@ def beside(scene: Scene) -> dict[str, float]:
     if Grant.AUX in scene.grants:
         found["nearest_aux"] = nearest_aux(question, scene.aux.x)
     return found
+
+
+def raw(scene: Scene) -> dict[str, float]:
+    """`auc_raw`: what the records themselves tell about people, by the means of the attacks and the same aux records.
+
+    No channel tells more to the same means; it is no bound for all means. Empty where the aux records lack the answers.
+    """
+    question, aux = scene.question, scene.aux
+    x, truth = scene.targets.x.cpu(), question.truth
+    with Stream(scene.case.seeds.of("raw")):
+        if scene.goal is Goal.LINKAGE:
+            return {"auc_raw": max(linkage_auc(each, truth) for each in embeddings(x, aux))}
+        if aux.property is None:
+            return {}
+        person = None if aux.group is None else aux.group.cpu()
+        return {"auc_raw": auc(raw_probe(aux.x.cpu(), aux.property.cpu(), person, x), truth)}
+
+
+def embeddings(x: Tensor, aux: Records) -> Iterator[Tensor]:
+    """Records (N, *in) embedded as `linkage` embeds messages: by their own covariance, or as aux people teach."""
+    own = leading(x)(x)
+    yield own @ whitened(own, 1.0)
+    if aux.group is not None and len(aux.group.unique()) > 1:
+        project = leading(aux.x.cpu())
+        yield (project(x) - project(x).mean(0)) @ best_map(project(aux.x.cpu()), aux.group.cpu())
 
 
 def nearest_aux(question: Question, aux: Tensor) -> float:

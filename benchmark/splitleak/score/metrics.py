@@ -105,6 +105,17 @@ def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
     return finite(result)
 
 
+def properties(guess: Tensor, truth: Tensor, labels: Tensor | None) -> dict[str, float]:
+    """PROPERTY: also accuracy_gain, the accuracy of the sign of the guess less the share of the usual answer.
+
+    labels (N,): of records with classes also auc_class, as in `members`.
+    """
+    found = scores(guess, truth) if labels is None else members(guess, truth, labels)
+    yes = plain(truth) == 1
+    right, usual = ((plain(guess) > 0) == yes).double().mean(), yes.double().mean()
+    return finite({**found, "accuracy_gain": float(right) - max(float(usual), 1 - float(usual))})
+
+
 def members(guess: Tensor, truth: Tensor, labels: Tensor) -> dict[str, float]:
     """MEMBERSHIP of records with classes, labels (N,): also auc_class, the AUC of the share of members in a class.
 

@@ -76,6 +76,11 @@ def placements(guess: Tensor, truth: Tensor) -> PerTarget:
     return PerTarget(shares, torch.full_like(shares, 0.5), 1)
 
 
+def same_for_all(area: float, n: int) -> PerTarget:
+    """An AUC over pairs as the share of each of n targets: their mean is right, an interval over them has no sense."""
+    return PerTarget(torch.full((n,), area, dtype=torch.double), torch.full((n,), 0.5, dtype=torch.double), 1)
+
+
 def auc(guess: Tensor, truth: Tensor) -> float:
     """Area under the ROC curve: how likely a random positive scores above a random negative; ties count half."""
     place, positive = _place(guess, truth)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from splitleak.contract import BadGuess, Goal, Records, Task
 from splitleak.pieces.matching import matched_labels, matched_records
-from splitleak.score import metrics, per_target, uncertainty
+from splitleak.score import metrics, people, per_target, uncertainty
 from splitleak.score.floor import Floor
 from splitleak.score.per_target import PerTarget
 from splitleak.score.plain_guess import plain_guess
 
+OF_PEOPLE = (Goal.PROPERTY, Goal.LINKAGE)  # intervals are over people where they are known
 NULL_LIMIT, NULL_P = 0.02, 0.001  # the null channel leaks above this advantage, or below this permutation p
 
 
@@ -37,6 +38,8 @@ class Question:
         """The guess on the CPU in double precision, or BadGuess, which says what is wrong and what is legal."""
         wanted = self._shape()
         checked = plain_guess(guess, wanted, who)
+        if self.goal is Goal.LINKAGE and checked.dim() == 2 and checked.shape[1]:
+            wanted = (wanted[0], checked.shape[1])  # an embedding has as many columns as the attack likes
         if tuple(checked.shape) != wanted:
             raise BadGuess(f"{who}: guess has shape {tuple(checked.shape)}, goal {self.goal.name} needs {wanted}")
         if not checked.isfinite().all():
@@ -75,8 +78,13 @@ class Question:
         guess, truth, floor = guess[self.counted], self.truth[self.counted], self.floor_guess
         if self.goal is Goal.INPUTS:
             return metrics.inputs(guess, truth, floor, self.in_range)
-        if self.goal is Goal.MEMBERSHIP and self.task.kind == "classes":
+        labels = self.targets.y.cpu() if self.task.kind == "classes" else None
+        if self.goal is Goal.MEMBERSHIP and labels is not None:
             return metrics.members(guess, truth, self.targets.y)
+        if self.goal is Goal.LINKAGE:
+            return metrics.finite(people.linkage(guess, truth, labels))
+        if self.goal is Goal.PROPERTY:
+            return metrics.properties(guess, truth, labels)
         if self.goal is not Goal.LABELS:
             return metrics.scores(guess, truth)
         kinds = {"classes": metrics.classes, "mask": metrics.masks, "value": metrics.values}
@@ -86,22 +94,31 @@ class Question:
         guess, truth, floor = guess[self.counted], self.truth[self.counted], self.floor_guess
         if self.goal is Goal.INPUTS:
             return per_target.errors(guess, truth, floor)
+        if self.goal is Goal.LINKAGE:
+            return per_target.same_for_all(people.linkage(guess, truth, None)["auc"], len(truth))
         if self.goal is not Goal.LABELS:
             return per_target.placements(guess, truth)
         kinds = {"classes": per_target.hits, "mask": per_target.overlaps, "value": per_target.errors}
         return kinds[self.task.kind](guess, truth, floor)
 
     def ci95(self, guess: Tensor, seed: int) -> float:
-        return uncertainty.bootstrap_ci(self.per_target(guess), np.random.default_rng(seed))
+        """Half the width of the interval of the advantage: over targets, or over their people (OF_PEOPLE)."""
+        person, rng = self.targets.group, np.random.default_rng(seed)
+        if self.goal is Goal.LINKAGE:
+            return people.Scored.pairs(guess, self.truth).ci95(rng)
+        if self.goal is Goal.PROPERTY and person is not None:
+            return people.Scored.records(guess, self.truth, person).ci95(rng)
+        return uncertainty.bootstrap_ci(self.per_target(guess), rng)
 
     def null_leaks(self, guess: Tensor, advantage: float, seed: int) -> tuple[bool, float | None]:
         """Whether a guess made on the null channel fits the truth, and the p of a permutation test or None."""
         if self.goal is Goal.INPUTS:
             return advantage > NULL_LIMIT, None
         draws = 999 if self.task.kind == "classes" else 199
-        rng = np.random.default_rng(seed)
-        truth = self.truth[self.counted]
-        p = uncertainty.permutation_p(self._fit, guess[self.counted], truth, rng, draws, self._people())
+        rng, guess = np.random.default_rng(seed), guess[self.counted]
+        if self.goal is Goal.LINKAGE:
+            guess = people.rank_of_pairs(guess)
+        p = uncertainty.permutation_p(self._fit, guess, self.truth[self.counted], rng, draws, self._people())
         return p < max(NULL_P, 1.5 / (draws + 1)), p
 
     def _people(self) -> Tensor | None:
@@ -117,7 +134,12 @@ class Question:
         return people if bool(((share == 0) | (share == 1)).all()) else None
 
     def _fit(self, guess: Tensor, truth: Tensor) -> float:
-        """How well guesses fit their truths, higher is better; the permutation test compares this."""
+        """How well guesses fit their truths, higher is better; the permutation test compares this.
+
+        Of LINKAGE `guess` is the ranks of the pairs, which no permutation of the people changes.
+        """
+        if self.goal is Goal.LINKAGE:
+            return people.permuted_linkage(guess, truth)
         if self.goal is not Goal.LABELS:
             return per_target.auc(guess, truth)
         kinds = {"classes": per_target.hits, "mask": per_target.overlaps, "value": per_target.errors}

@@ -131,8 +131,10 @@ class Scene:
         """What the attack has to find."""
         if self.goal is Goal.PROPERTY and self.targets.property is None:
             raise BadInput(f"dataset '{self.cell.dataset['name']}' names no property: goal PROPERTY has no truth")
+        if self.goal is Goal.LINKAGE and self.targets.group is None:
+            raise BadInput(f"dataset '{self.cell.dataset['name']}' names no people: goal LINKAGE has no truth")
         truths = {
             Goal.INPUTS: self.targets.x.double(), Goal.LABELS: self.targets.y,
-            Goal.PROPERTY: self.targets.property, Goal.MEMBERSHIP: self.member,
+            Goal.PROPERTY: self.targets.property, Goal.MEMBERSHIP: self.member, Goal.LINKAGE: self.targets.group,
         }  # fmt: skip
         return cast(Tensor, truths[self.goal]).cpu()

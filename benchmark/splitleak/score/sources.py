@@ -96,6 +96,8 @@ class Sources:
             found["steps"] = self._steps
         if scene.aux.property is not None:
             found["aux_property"] = lambda: scene.aux.property
+        if (persons := scene.aux.group) is not None:
+            found["aux_persons"] = lambda: persons.unique(return_inverse=True)[1]
         return self._calm(found)
 
     def _calm(self, sources: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:

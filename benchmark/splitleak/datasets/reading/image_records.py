@@ -32,6 +32,7 @@ class ImageSet:
     task: Task
     who: str  # names the dataset and its files at the start of each message
     n: int | None = None  # at most so many private records
+    property: bool = False  # the labels of the manifest are the property, as the task is another one
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was left out already
 
@@ -75,9 +76,10 @@ def _build(images: ImageSet, part: Array, x: Tensor, y: Tensor) -> Data:
     if copies := [manifest.name[int(i)] for i in np.flatnonzero(~first)]:
         notes += (f"{who}: {count_and_examples(copies)} show the same image as another record and are left out",)
     group = None if manifest.patient is None else torch.from_numpy(manifest.people()[1].astype(np.int64))
-    whole = Records(x, y, identity, group)
+    answers = torch.from_numpy(manifest.label) if images.property else None
+    whole = Records(x, y, identity, group, answers)
     pieces = [whole.take(torch.from_numpy(np.flatnonzero((part == p) & first))) for p in range(3)]
-    private, aux, test = (Records(r.x.float() / 255, r.y, r.id, r.group) for r in pieces)
+    private, aux, test = (replace(r, x=r.x.float() / 255) for r in pieces)
     for name, r in (("private", private), ("auxiliary", aux), ("test", test)):
         if not len(r):
             raise BadInput(f"{who}: no image for the {name} part ({len(x)} images in all)")

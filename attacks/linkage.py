@@ -1,0 +1,55 @@
+"""Linkage (after Hatch et al. 2006): embed messages so that those of one person lie together, by whitening.
+
+Two messages are of one person if the cosine of their embeddings is high. Guess (N, D). Without training data of his own
+the attacker centres the messages z (N, *cut) and whitens them with their own covariance (`learned = false`). With
+auxiliary records of known people (`learned = true`) he queries the client for them, through the defence, and
+takes the whitening under which messages of the same person differ as little as possible: it is made of the covariance
+of their deviations from the person's mean, which holds the noise of the defence too. Cross-validation over auxiliary
+people chooses the shrinkage.
+
+Source: Hatch, Kajarekar, Stolcke, "Within-Class Covariance Normalization for SVM-based Speaker Recognition",
+Interspeech 2006, section 3. Linkability is one of the three risks of anonymisation in the opinion WP216 (2014) of the Article 29
+Working Party. No published attack links the messages of split learning.
+
+Differs from the paper:
+- The similarity is a cosine, as later in speaker verification, and no support vector machine.
+- The leading components of the messages, at most 256, take the place of the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from splitleak.contract import Attack, BadInput, Goal, Grant, View
+from splitleak.pieces.components import best_map, leading, whitened
+
+
+@dataclass(frozen=True)
+class Linkage(Attack):
+    goal = Goal.LINKAGE
+
+    learned: bool = False  # from auxiliary people, by queries
+    shrink: Annotated[float, Field(gt=0)] = 1.0  # not learned: added to the covariance, as a share of its mean variance
+    draws: Annotated[int, Field(ge=1)] = 2  # learned: queries of each auxiliary record, with fresh noise
+
+    @property
+    def needs(self) -> Grant:  # type: ignore[override]
+        known = Grant.QUERY | Grant.AUX | Grant.AUX_LABELS
+        return Grant.SMASHED | known if self.learned else Grant.SMASHED
+
+    def run(self, view: View) -> Tensor:
+        z = view.smashed
+        if not self.learned:
+            f = leading(z)(z)  # (N, D)
+            return f @ whitened(f, self.shrink)
+        person = getattr(view, "aux_persons", None)  # (M,)
+        if person is None or len(person.unique()) < 2:
+            raise BadInput("attack 'linkage': to learn it needs auxiliary records of two known people or more")
+        sent = torch.cat([view.query(view.aux) for _ in range(self.draws)])  # (draws * M, *cut)
+        project = leading(sent)
+        return (project(z) - project(z).mean(0)) @ best_map(project(sent), person.repeat(self.draws))
