@@ -8,8 +8,8 @@ of their deviations from the person's mean, which holds the noise of the defence
 people chooses the shrinkage.
 
 Source: Hatch, Kajarekar, Stolcke, "Within-Class Covariance Normalization for SVM-based Speaker Recognition",
-Interspeech 2006, section 3. Linkability is one of the three risks of anonymisation in the opinion WP216 (2014) of the Article 29
-Working Party. No published attack links the messages of split learning.
+Interspeech 2006, section 3. Linkability is one of the three risks of anonymisation in opinion WP216 (2014) of the
+Article 29 Working Party. No published attack links the messages of split learning.
 
 Differs from the paper:
 - The similarity is a cosine, as later in speaker verification, and no support vector machine.

@@ -21,12 +21,13 @@ def leading(z: Tensor) -> Embed:
     flat = z.flatten(1).float()
     mean = flat.mean(0)
     wanted = min(MOST, *flat.shape)
-    vectors = torch.pca_lowrank(flat - mean, wanted, center=False, niter=2)[2] if wanted < flat.shape[1] else None
+    vectors: Tensor | None = None
+    if wanted < flat.shape[1]:
+        vectors = torch.pca_lowrank(flat - mean, wanted, center=False, niter=2)[2]
 
     def project(new: Tensor) -> Tensor:
         centred = new.flatten(1).float() - mean
-        found: Tensor = centred if vectors is None else centred @ vectors
-        return found.double()
+        return (centred if vectors is None else centred @ vectors).to(torch.float64)
 
     return project
 
@@ -35,8 +36,8 @@ def whitened(spread: Tensor, shrink: float) -> Tensor:
     """(D, D): the map under which vectors with the covariance of `spread` (M, D) vary alike in all directions."""
     values, vectors = torch.linalg.eigh(spread.T @ spread / len(spread))
     scale = values.clamp(min=0) + shrink * values.mean().clamp(min=1e-12)
-    root: Tensor = scale.rsqrt()
-    return root * vectors
+    found: Tensor = vectors * scale.rsqrt()
+    return found
 
 
 def deviations(f: Tensor, person: Tensor) -> Tensor:
@@ -48,9 +49,9 @@ def deviations(f: Tensor, person: Tensor) -> Tensor:
 
 
 def folds_of(person: Tensor, most: int) -> Tensor:
-    """(M,): a fold for each record, at most so many, drawn for whole people."""
+    """(M,): a fold for each record, at most so many, drawn for whole people; two of them in each where there are four."""
     names, place = person.unique(return_inverse=True)
-    drawn = torch.randperm(len(names), device=person.device) % min(most, len(names))
+    drawn = torch.randperm(len(names), device=person.device) % min(most, max(len(names) // 2, 2))
     return drawn[place]
 
 

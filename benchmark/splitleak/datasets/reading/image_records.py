@@ -32,9 +32,9 @@ class ImageSet:
     task: Task
     who: str  # names the dataset and its files at the start of each message
     n: int | None = None  # at most so many private records
-    property: bool = False  # the labels of the manifest are the property, as the task is another one
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was left out already
+    property: bool = False  # the labels of the manifest are the property, as the task is another one
 
 
 def data_from_files(images: ImageSet, files: Sequence[ImageFiles], size: int, channels: int) -> Data:
