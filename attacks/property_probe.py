@@ -21,13 +21,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from splitleak.attacks.fora import Fora, substitute_of
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.nets import critic
 from splitleak.pieces.components import leading
-from splitleak.pieces.probe import Examples, Rule, best_rule, ridges
+from splitleak.pieces.probe import probe
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,6 @@ class PropertyProbe(Attack):
 
     source: Literal["query", "substitute"] = "query"
     draws: Annotated[int, Field(ge=1)] = 4  # messages for each auxiliary record
-    steps: Annotated[int, Field(ge=1)] = 400  # of the network
-    lr: float = 1e-3
-    width: int = 16  # a quarter of the network's hidden units
-    decay: float = 1e-2  # weight decay of the network
     tail: int = 3000  # substitute: steps on the released messages, as in `fora`
 
     @property
@@ -48,14 +43,13 @@ class PropertyProbe(Attack):
         return Grant.SMASHED | Grant.AUX | Grant.AUX_LABELS | own
 
     def run(self, view: View) -> Tensor:
-        x, answer = view.aux, 2.0 * view.aux_property.double() - 1  # (M, *in), (M,)
+        x, yes = view.aux, view.aux_property  # (M, *in), (M,)
         person = getattr(view, "aux_persons", None)
         if person is None:
             person = torch.arange(len(x), device=x.device)
         sent = torch.cat(self._messages(view, x))  # (draws * M, *cut)
         project = leading(sent)
-        examples = Examples(project(sent), answer.repeat(self.draws), person.repeat(self.draws))
-        rule = best_rule(examples, [ridges, self._networks])
+        rule = probe(project(sent), yes.repeat(self.draws), person.repeat(self.draws))
         return rule(project(view.smashed))
 
     def _messages(self, view: View, x: Tensor) -> list[Tensor]:
@@ -64,30 +58,3 @@ class PropertyProbe(Attack):
             return [view.query(x) for _ in range(self.draws)]
         substitute = substitute_of(Fora(tail=self.tail), view)[0]
         return [substitute.send(x) for _ in range(self.draws)]
-
-    def _networks(self, examples: Examples) -> list[Rule]:
-        """A network with two hidden layers, trained on batches in which every person is drawn equally often."""
-        scale, answer = examples.f.std(0).clamp(min=1e-6), examples.answer.float()
-        f, weight = (examples.f / scale).float(), examples.weight
-        network = critic(tuple(examples.f.shape[1:]), self.width).to(examples.f.device)
-        optimizer = torch.optim.AdamW(network.parameters(), self.lr, weight_decay=self.decay)
-        for _ in range(self.steps):
-            rows = torch.multinomial(weight, 128, replacement=True)
-            output = network(f[rows])[:, 0]
-            optimizer.zero_grad()
-            (output - answer[rows]).square().mean().backward()
-            optimizer.step()
-        return [Trained(network, scale)]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network as a rule."""
-
-    network: nn.Module
-    scale: Tensor  # (D,)
-
-    @torch.no_grad()
-    def __call__(self, f: Tensor) -> Tensor:
-        output: Tensor = self.network((f / self.scale).float())[:, 0]
-        return output.double()

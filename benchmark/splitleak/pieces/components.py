@@ -49,7 +49,7 @@ def deviations(f: Tensor, person: Tensor) -> Tensor:
 
 
 def folds_of(person: Tensor, most: int) -> Tensor:
-    """(M,): a fold for each record, at most so many, drawn for whole people; two of them in each where there are four."""
+    """(M,): a fold for each record, drawn for whole people; at most so many folds, two people in each if possible."""
     names, place = person.unique(return_inverse=True)
     drawn = torch.randperm(len(names), device=person.device) % min(most, max(len(names) // 2, 2))
     return drawn[place]

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from splitleak.nets import critic
 from splitleak.pieces.components import folds_of, leading
 
 Rule = Callable[[Tensor], Tensor]  # features (N, D) -> (N,), above 0 for yes
 DECAYS = (0.01, 0.1, 1.0, 10.0, 100.0)  # what is added to the covariance, as a share of its mean variance
 FOLDS = 4
+STEPS, BATCH, WIDTH, RATE, WEIGHT_DECAY = 400, 128, 16, 1e-3, 1e-2  # of the network
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,39 @@ def ridges(examples: Examples) -> Sequence[Rule]:
     return [rule(decay) for decay in DECAYS]
 
 
+def networks(examples: Examples) -> Sequence[Rule]:
+    """A network with two hidden layers, trained on batches in which every person is drawn equally often."""
+    scale, answer, weight = examples.f.std(0).clamp(min=1e-6), examples.answer.float(), examples.weight
+    f = (examples.f / scale).float()
+    network = critic(tuple(f.shape[1:]), WIDTH).to(f.device)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
+    for _ in range(STEPS):
+        rows = torch.multinomial(weight, BATCH, replacement=True)
+        output = network(f[rows])[:, 0]
+        optimizer.zero_grad()
+        (output - answer[rows]).square().mean().backward()
+        optimizer.step()
+    return [Trained(network, scale)]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network as a rule."""
+
+    network: nn.Module
+    scale: Tensor  # (D,)
+
+    @torch.no_grad()
+    def __call__(self, f: Tensor) -> Tensor:
+        output: Tensor = self.network((f / self.scale).float())[:, 0]
+        return output.double()
+
+
+def probe(f: Tensor, yes: Tensor, person: Tensor) -> Rule:
+    """The best of ridge regressions and a small network, for features (M, D), answers 0 or 1 (M,) and people (M,)."""
+    return best_rule(Examples(f, 2.0 * yes.double() - 1, person), [ridges, networks])
+
+
 def best_rule(examples: Examples, learners: Sequence[Learner]) -> Rule:
     """Of all rules that the learners offer the one with the least error on left-out people, learned from all."""
     fold = folds_of(examples.person, FOLDS)
@@ -72,8 +107,7 @@ def best_rule(examples: Examples, learners: Sequence[Learner]) -> Rule:
 
 
 def raw_probe(x: Tensor, yes: Tensor, person: Tensor | None, targets: Tensor) -> Tensor:
-    """(N,): what linear probes of records x (M, *in) themselves, with answers (M,), say of targets (N, *in)."""
+    """(N,): what the best probe of records x (M, *in) themselves, with answers (M,), says of targets (N, *in)."""
     project = leading(x)
     people = torch.arange(len(x), device=x.device) if person is None else person
-    rule = best_rule(Examples(project(x), 2.0 * yes.double() - 1, people), [ridges])
-    return rule(project(targets))
+    return probe(project(x), yes, people)(project(targets))

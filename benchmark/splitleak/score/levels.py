@@ -32,7 +32,7 @@ LOUD = 3  # deviations of white noise: loud noise is matched best
 def beside(scene: Scene) -> dict[str, float]:
     """The levels of a scene by their names in the record; none of labels and membership."""
     if scene.goal in OF_PEOPLE:
-        return raw(scene)
+        return {} if scene.cell.attack["name"] == "blind" else raw(scene)
     if scene.goal is not Goal.INPUTS:
         return {}
     question, others = scene.question, scene.others.x
