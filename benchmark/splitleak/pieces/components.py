@@ -12,7 +12,16 @@ from splitleak.pieces.pairs import linkage_auc
 Embed = Callable[[Tensor], Tensor]  # (N, D) -> (N, E)
 
 MOST = 256  # components
-SHRINKS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # what is added to a covariance, as a share of its mean variance
+SHRINKS = (
+    10.0,
+    3.0,
+    1.0,
+    0.3,
+    0.1,
+    0.03,
+    0.01,
+    0.001,
+)  # what is added to a covariance, as a share of its mean variance
 SOME = 600  # records that candidates are compared on: pairs are many
 
 
@@ -44,7 +53,7 @@ def deviations(f: Tensor, person: Tensor) -> Tensor:
     """(M, D): what each record differs by from the mean of its person."""
     _, place = person.unique(return_inverse=True)
     count = place.bincount().to(f)[:, None]
-    means = f.new_zeros(len(count), f.shape[1]).index_add(0, place, f) / count
+    means: Tensor = f.new_zeros(len(count), f.shape[1]).index_add(0, place, f) / count
     return f - means[place]
 
 

@@ -15,7 +15,7 @@ from splitleak.nets import critic
 from splitleak.pieces.components import folds_of, leading
 
 Rule = Callable[[Tensor], Tensor]  # features (N, D) -> (N,), above 0 for yes
-DECAYS = (0.01, 0.1, 1.0, 10.0, 100.0)  # what is added to the covariance, as a share of its mean variance
+DECAYS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)  # what is added to the covariance, as a share of its mean variance
 FOLDS = 4
 STEPS, BATCH, WIDTH, RATE, WEIGHT_DECAY = 400, 128, 16, 1e-3, 1e-2  # of the network
 

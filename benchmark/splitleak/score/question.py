@@ -38,10 +38,12 @@ class Question:
         """The guess on the CPU in double precision, or BadGuess, which says what is wrong and what is legal."""
         wanted = self._shape()
         checked = plain_guess(guess, wanted, who)
-        if self.goal is Goal.LINKAGE and checked.dim() == 2 and checked.shape[1]:
-            wanted = (wanted[0], checked.shape[1])  # an embedding has as many columns as the attack likes
+        legal = str(wanted)
+        if self.goal is Goal.LINKAGE:  # an embedding has as many columns as the attack likes
+            legal = f"({len(self.targets)}, D) with D from 1"
+            wanted = (wanted[0], max(checked.shape[1], 1)) if checked.dim() == 2 else wanted
         if tuple(checked.shape) != wanted:
-            raise BadGuess(f"{who}: guess has shape {tuple(checked.shape)}, goal {self.goal.name} needs {wanted}")
+            raise BadGuess(f"{who}: guess has shape {tuple(checked.shape)}, goal {self.goal.name} needs {legal}")
         if not checked.isfinite().all():
             raise BadGuess(f"{who}: guess holds NaN or infinity")
         mask = self.goal is Goal.LABELS and self.task.kind == "mask"
@@ -150,6 +152,8 @@ class Question:
         n = len(self.targets)
         if self.goal is Goal.INPUTS:
             return tuple(self.targets.x.shape)
+        if self.goal is Goal.LINKAGE:
+            return (n, 1)
         if self.goal is not Goal.LABELS:
             return (n,)
         return (n, self.task.size) if self.task.kind == "classes" else tuple(self.targets.y.shape)

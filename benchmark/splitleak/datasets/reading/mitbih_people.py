@@ -6,7 +6,7 @@ The first comment of a header begins with both: `# 69 M 1085 1629 x1`. An age th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -58,9 +58,11 @@ def _known(part: Records, known: dict[int, bool]) -> Records:
     return replace(part.take(rows), property=answers)
 
 
-def read_people(records: Iterable[int], who: str) -> dict[int, Person]:
+def read_people(records: Collection[int], who: str) -> dict[int, Person]:
     """The people of these records, from headers in a folder or an archive where the heartbeats are looked for."""
     wanted = {name: digest for name, digest in checksums_of([*records]).items() if name.endswith(".hea")}
+    if unknown := sorted({*records} - {int(name.partition(".")[0]) for name in wanted}):
+        raise BadInput(f"{who}: the database has no record {', '.join(map(str, unknown))}, so no age and no sex")
     found = dict[int, Person]()
     for name, content in _headers(wanted, who):
         if reason := mismatch(name, content, wanted[name]):
