@@ -29,6 +29,10 @@ SHORT = {"width": 16, "curve": 1000, "iterations": 800, "pilot": 400}
 BY_HEART = {
     "dataset": "toy_coin", "model": "mlp", "evaluate": {"targets": 200}, "train": {"epochs": 40, "lr": 0.01}
 }  # fmt: skip
+PEOPLE: dict[str, Any] = {
+    "dataset": {"name": "ecg_synthetic", "n": 500, "split": "patients", "property": "tall"}, "model": "ecg_cnn",
+    "train": {"epochs": 1}, "evaluate": {"targets": 160},
+}  # fmt: skip
 KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the victim, and parameters of a short run
     "channel": (SIGNALS, {}),
     "fora": (BEATS, {"starts": 1, "tail": 1000, "width": 16}),
@@ -46,6 +50,8 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "fsha": (SIGNALS, SHORT),
     "splitspy": (SIGNALS, SHORT),
     "urvfl": (SIGNALS, SHORT),
+    "linkage": (PEOPLE, {}),
+    "property_probe": (BEATS | {"dataset": PEOPLE["dataset"] | {"split": "clean"}}, {"tail": 1000}),
     "gradient_inversion": (
         {
             "dataset": {"name": "toy_flat", "width": 24}, "model": {"name": "mlp", "hidden": [[32]]}, "clients": 2,
@@ -55,13 +61,15 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fora", "fsha", "sdar", "splitspy", "urvfl")
+SLOW = ("fora", "fsha", "property_probe", "sdar", "splitspy", "urvfl")
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 
 def of_kept_victim(attack: Attack, stage: Stage) -> float:
     """An attack on what was released by, or during the training of, a toy."""
     victim, parameters = KEPT[attack.name]
+    if attack.goal in (Goal.PROPERTY, Goal.LINKAGE):
+        parameters = attack.parameters() | parameters  # how the attacker learns decides what it needs
     chosen = {"evaluate": {"targets": 50}} | victim | {"attack": {"name": attack.name} | parameters}
     tried = Attempt(stage(**chosen))
     tried.own = Stream(0)  # of some seeds so short a hijack fails

@@ -305,7 +305,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def attacked(name: str, folder: Path, protocols: list[Any]) -> list[dict[str, Any]]:
     """The records of an attack on a tiny victim under each protocol: of signals, or of images if it is for images."""
     torch.seed()  # whatever was drawn before, a run's numbers are its own
-    for axes in (SIGNALS, IMAGES):
+    signals = {"dataset": [TINY | {"property": "tall"}]} if name == "property_probe" else {}
+    for axes in (SIGNALS | signals, IMAGES):
         cells = axes | {"attack": [quick(name)], "protocol": protocols}
         found = splitleak.run({"matrix": cells, "train": {"epochs": 1}, "evaluate": {"targets": 64}}, folder)
         if not any("it is for images" in (r["why"] or "") for r in found):

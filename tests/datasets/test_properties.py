@@ -1,4 +1,4 @@
-"""Properties of people that datasets name: from the headers of MIT-BIH, and pneumonia while the task is segmentation."""
+"""Properties that datasets name: of the people of MIT-BIH, and pneumonia where the task is segmentation."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ AXES = {
         r"suite 'standard': it has no attack on goal 'lables'; did you mean 'labels'\? \(goals: inputs, labels, memb",
     ),
     "goal without attacks": (
-        'attack = [{ name = "standard_1", goal = ["inputs", "property"] }]',
-        r"suite 'standard_1': it has no attack on goal 'property' \(goals: inputs, labels, membership\)",
+        'attack = [{ name = "standard_1", goal = ["inputs", "weights"] }]',
+        r"suite 'standard_1': it has no attack on goal 'weights' \(goals: inputs, labels, membership, prop",
     ),
     "number for the goal of a suite": ('attack = [{ name = "standard", goal = 1 }]', "no attack on goal 1 .goals: inp"),
     "too many cells of a suite": (

@@ -31,17 +31,21 @@ SHADOWS = [{"name": "lira", "shadows": 8}, {"name": "rmia", "shadows": 8}]
 SIMILARITY: list[Any] = [
     "cosine", "similarity", {"name": "similarity", "source": "activation"}, "gradient_match", "noisy_labels"
 ]  # fmt: skip
+PEOPLE: list[Any] = [
+    "property_probe", {"name": "property_probe", "source": "substitute"}, "linkage",
+    {"name": "linkage", "learned": True},
+]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
         "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
         "prior_search", "fsha",
         "splitspy", "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
-        {"name": "membership", "source": "gradient"}, *SHADOWS,
+        {"name": "membership", "source": "gradient"}, *SHADOWS, *PEOPLE,
     ],
     "u_shape": [
         "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
         "prior_search", "fsha", "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels",
-        {"name": "membership", "source": "gradient"}, *SHADOWS,
+        {"name": "membership", "source": "gradient"}, *SHADOWS, *PEOPLE,
     ],
     "fedavg": ["gradient_inversion"],
 }  # fmt: skip
@@ -144,6 +148,8 @@ def test_a_threat_axis_takes_the_lines_of_its_threats() -> None:
     attacks = {(cell.threat, cell.attack["name"]) for cell in found.cells}
     assert attacks == {
         ("query_server", "inverse_network"),
+        ("query_server", "property_probe"),
+        ("query_server", "linkage"),
         ("white_box", "map_search"),
         ("white_box", "prior_search"),
         ("query_server", "blind"),
@@ -155,7 +161,7 @@ def test_goals_restrict_a_suite() -> None:
     whole, labels = cells(attack="standard"), cells(attack={"name": "standard", "goal": "labels"})
     assert keys(labels) == {cell.key for cell in whole.cells if cell.goal == "labels"}
     two = cells(attack={"name": "standard", "goal": ["labels", "membership"]})
-    assert keys(two) == {cell.key for cell in whole.cells if cell.goal != "inputs"}
+    assert keys(two) == {cell.key for cell in whole.cells if cell.goal in ("labels", "membership")}
 
 
 def test_what_is_left_out_is_said_with_the_reason_where_a_user_would_wonder() -> None:
@@ -166,7 +172,7 @@ def test_what_is_left_out_is_said_with_the_reason_where_a_user_would_wonder() ->
     )
     assert re.search("'standard_1' without membership: threat 'honest_server' .*does not grant LABELS", member)
     assert any(
-        "no attack on labels, membership here (protocol 'fedavg')" in n
+        "no attack on labels, membership, property, linkage here (protocol 'fedavg')" in n
         for n in cells(attack="standard", protocol="fedavg").notes
     )
     asked = cells(attack={"name": "standard", "goal": "labels"}, threat="honest_server").notes
