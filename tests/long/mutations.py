@@ -57,6 +57,7 @@ CONTROL = "score/test_control_population.py::test_"
 PROMISES = "attacks/test_promises.py::test_"
 MORE, NAMES = f"{PROMISES}who_knows_the_defence_finds_more", f"{PROMISES}who_knows_the_defence_names_more_labels"
 CODES = f"{PROMISES}the_critic_sees_codes_through_the_defence"
+PEOPLE = "score/test_people.py::test_"
 PLANTED = [
     # Utility
     Mistake("utility is taken with the defence active", "score/utility.py",
@@ -277,6 +278,23 @@ PLANTED = [
     Mistake("of solutions that fit alike the most plausible counts", "pieces/distances.py",
             "if residual <= 2 * least]", "if residual <= least]",
             "attacks/test_attacks_inputs.py::test_of_solutions_that_fit_alike_the_one_that_looks_like_records_counts"),
+    # People
+    Mistake("no record is paired with itself", "pieces/pairs.py",
+            "torch.triu_indices(n, n, 1)", "torch.triu_indices(n, n, 0)",
+            f"{PEOPLE}the_auc_is_that_of_the_library_over_all_pairs_each_once_and_none_with_itself"),
+    Mistake("the interval of a property is over people", "score/question.py",
+            "people.Scored.records(guess, self.truth, person).ci95(rng)",
+            "uncertainty.bootstrap_ci(self.per_target(guess), rng)",
+            f"{PEOPLE}the_interval_of_a_property_is_over_people_and_over_targets_where_they_are_unknown"),
+    Mistake("a probe is chosen by leaving people out", "pieces/probe.py",
+            "folds_of(examples.person, FOLDS)", "folds_of(torch.arange(len(examples.f)), FOLDS)",
+            "attacks/test_attacks_people.py::test_a_rule_that_knows_the_people_is_not_chosen"),
+    Mistake("every person counts the same, however many records are theirs", "pieces/probe.py",
+            "1 / (count[place] * len(count)).double()", "torch.full((len(place),), 1 / len(place)).double()",
+            "attacks/test_attacks_people.py::test_people_count_the_same_however_many_records_they_have"),
+    Mistake("a goal without answers is refused before anything is trained", "jobs/answers.py",
+            "if lack and not cell.optional:", "if False:",
+            "jobs/test_answers.py::test_an_answer_that_is_not_there_is_one_line"),
 ]  # fmt: skip
 
 
