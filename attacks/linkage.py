@@ -2,10 +2,10 @@
 
 Two messages are of one person if the cosine of their embeddings is high. Guess (N, D). Without training data of his own
 the attacker centres the messages z (N, *cut) and whitens them with their own covariance (`learned = false`). With
-auxiliary records of known people (`learned = true`) he queries the client for them, through the defence, and
-takes the whitening under which messages of the same person differ as little as possible: it is made of the covariance
-of their deviations from the person's mean, which holds the noise of the defence too. Cross-validation over auxiliary
-people chooses the shrinkage.
+auxiliary records of known people (`learned = true`) he queries the client for them, through the defence, and learns
+twice from the replies: least squares from messages to records, which leaves out what the defence's noise alone moves;
+and the whitening under which decoded records of the same person differ as little as possible, made of the covariance of
+their deviations from the person's mean. Cross-validation over auxiliary people chooses its shrinkage.
 
 Source: Hatch, Kajarekar, Stolcke, "Within-Class Covariance Normalization for SVM-based Speaker Recognition",
 Interspeech 2006, section 3. Linkability is one of the three risks of anonymisation in opinion WP216 (2014) of the
@@ -13,7 +13,8 @@ Article 29 Working Party. No published attack links the messages of split learni
 
 Differs from the paper:
 - The similarity is a cosine, as later in speaker verification, and no support vector machine.
-- The leading components of the messages, at most 256, take the place of the whole.
+- Records decoded from messages take the place of the messages. Behind noise of epsilon 5 this lifted the AUC from .81
+  to .89 (one victim, seed 0). The leading components, at most 256, take the place of the whole.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Linkage(Attack):
     learned: bool = False  # from auxiliary people, by queries
     shrink: Annotated[float, Field(gt=0)] = 1.0  # not learned: added to the covariance, as a share of its mean variance
     draws: Annotated[int, Field(ge=1)] = 2  # learned: queries of each auxiliary record, with fresh noise
+    ridge: Annotated[float, Field(gt=0)] = 0.01  # learned: of the least squares, as a share of the mean variance
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
@@ -52,4 +54,10 @@ class Linkage(Attack):
             raise BadInput("attack 'linkage': to learn it needs auxiliary records of two known people or more")
         sent = torch.cat([view.query(view.aux) for _ in range(self.draws)])  # (draws * M, *cut)
         project = leading(sent)
-        return (project(z) - project(z).mean(0)) @ best_map(project(sent), person.repeat(self.draws))
+        f = project(sent)  # (draws * M, E)
+        x = view.aux.flatten(1).double().repeat(self.draws, 1)  # (draws * M, in)
+        size = f.square().mean() * torch.eye(f.shape[1], dtype=f.dtype, device=f.device)
+        decode = torch.linalg.solve(f.T @ f / len(f) + self.ridge * size, f.T @ (x - x.mean(0)) / len(f))  # (E, in)
+        known, guess = leading(f @ decode), project(z) @ decode
+        apart = best_map(known(f @ decode), person.repeat(self.draws))
+        return (known(guess) - known(guess).mean(0)) @ apart
