@@ -17,7 +17,7 @@ from torch import Tensor
 
 from splitleak.attacks.cosine import Cosine
 from splitleak.attacks.fsha import FSHA
-from splitleak.attacks.fsha_published import descend, pilot_and_inverse
+from splitleak.attacks.fsha_published import pilot_and_inverse
 from splitleak.attacks.gradient_match import GradientMatch
 from splitleak.attacks.membership import Membership
 from splitleak.attacks.noisy_labels import NoisyLabels, clusters_of
@@ -26,7 +26,7 @@ from splitleak.contract import Attack, Defense, Grant
 from splitleak.defenses.marvell import Marvell
 from splitleak.defenses.max_norm import MaxNorm
 from splitleak.defenses.none import NoDefense
-from splitleak.pieces import only_lines
+from splitleak.pieces import only_lines, update
 from splitleak.pieces.message_bounds import mean_squared_excess, output_bounds
 from splitleak.plan import plugins
 from splitleak.plan.seeds import Stream
@@ -51,6 +51,7 @@ SDAR, URVFL, FORA = "test_attacks_sdar.py::test_", "test_attacks_urvfl.py::test_
 HEADS, NOISY = f"{LABELS}the_gradients_of_a_head_give_its_labels_away", "test_attacks_noisy_labels.py::test_"
 COMPLETION, EXPLOIT = "test_attacks_completion.py::test_", "test_attacks_exploit.py::test_"
 INVERSE_LABELS = "test_attacks_inverse_labels.py::test_"
+PEOPLE, SHADOWS = "test_attacks_people.py::test_", "test_attacks_shadows.py::test_"
 
 EVERYTHING = {  # a client that changes nothing, or gradients of a known head, leak all that the attack can find
     "adra": f"{PICTURES}a_client_that_changes_nothing_leaks_every_image",
@@ -65,6 +66,8 @@ EVERYTHING = {  # a client that changes nothing, or gradients of a known head, l
     "gradient_match": HEADS,
     "inverse_labels": f"{INVERSE_LABELS}a_client_that_changes_nothing_leaks_the_masks",
     "inverse_network": f"{PICTURES}a_client_that_changes_nothing_leaks_every_image",
+    "linkage": f"{PEOPLE}a_client_that_sends_the_records_gives_its_people_away",
+    "lira": f"{SHADOWS}what_was_learned_by_heart_is_told_from_strangers",
     "map_search": f"{MAP}a_client_that_changes_nothing_leaks_everything",
     "membership": f"{LABELS}a_member_has_a_smaller_loss_a_shorter_gradient_and_a_more_confident_output",
     "noisy_labels": f"{NOISY}gradients_that_show_the_labels_give_all_of_them",
@@ -72,7 +75,10 @@ EVERYTHING = {  # a client that changes nothing, or gradients of a known head, l
     "oracle": f"{MAP}a_client_that_changes_nothing_leaks_everything",
     "oracle_decoder": f"{INPUTS}a_client_that_changes_nothing_leaks_everything",
     "pcat": f"{HERE}a_client_that_changes_nothing_leaks",
+    "prior_search": f"{MAP}a_client_that_changes_nothing_leaks_everything",
+    "property_probe": f"{PEOPLE}a_client_that_sends_the_records_gives_its_people_away",
     "query_free": f"{INPUTS}a_shadow_that_can_only_be_the_client_is_inverted",
+    "rmia": f"{SHADOWS}what_was_learned_by_heart_is_told_from_strangers",
     "rmle": f"{INPUTS}a_client_that_changes_nothing_leaks_everything",
     "sdar": f"{SDAR}a_client_that_changes_nothing_leaks",
     "similarity": HEADS,
@@ -93,6 +99,8 @@ NOTHING = {  # in messages of noise it finds nothing: an advantage of at most .0
     "gradient_match": f"{LABELS}gradients_of_noise_give_nothing_away",
     "inverse_labels": f"{INVERSE_LABELS}noise_leaks_no_mask",
     "inverse_network": f"{PICTURES}noise_tells_nothing_of_an_image",
+    "linkage": f"{PEOPLE}a_channel_of_noise_gives_nothing_away",
+    "lira": f"{SHADOWS}fits_that_do_not_depend_on_membership_give_nothing",
     "map_search": f"{MAP}noise_tells_nothing",
     "membership": f"{HERE}losses_and_gradients_of_noise_tell_no_member",
     "noisy_labels": f"{NOISY}noise_gives_nothing_away",
@@ -100,7 +108,10 @@ NOTHING = {  # in messages of noise it finds nothing: an advantage of at most .0
     "oracle": f"{MAP}noise_tells_nothing",
     "oracle_decoder": f"{INPUTS}noise_tells_nothing",
     "pcat": f"{HERE}noise_tells_nothing",
+    "prior_search": f"{MAP}noise_tells_nothing",
+    "property_probe": f"{PEOPLE}a_channel_of_noise_gives_nothing_away",
     "query_free": f"{INPUTS}noise_tells_nothing",
+    "rmia": f"{SHADOWS}fits_that_do_not_depend_on_membership_give_nothing",
     "rmle": f"{PICTURES}noise_tells_nothing_of_an_image",
     "sdar": f"{SDAR}the_discriminators_fix_what_the_task_leaves_open_and_empty_messages_tell_nothing",
     "similarity": f"{LABELS}gradients_of_noise_give_nothing_away",
@@ -118,12 +129,16 @@ AWARE = {  # a test that fails where the attack does not know the defence; a pla
     "gradient_match": f"{OF_LABELS}[gradient_match]",
     "inverse_labels": f"{OF_RECORDS}[inverse_labels]",
     "inverse_network": f"{OF_RECORDS}[inverse_network]",
+    "lira": f"{SHADOWS}the_shadows_have_the_defence_of_the_victim",
     "map_search": f"{MAP}missing_elements_are_not_elements_of_value_0",
     "noisy_labels": f"{NOISY}a_class_whose_majority_is_sent_as_another_is_found_by_who_knows_the_defence",
     "oracle": f"{OF_RECORDS}[oracle]",
     "oracle_decoder": f"{OF_RECORDS}[oracle_decoder]",
     "pcat": f"{OF_RECORDS}[pcat]",
+    "prior_search": f"{MAP}missing_elements_are_not_elements_of_value_0",
+    "property_probe": f"{PEOPLE}the_probe_learns_through_the_defence_which_values_can_be_relied_on",
     "query_free": f"{OF_RECORDS}[query_free]",
+    "rmia": f"{SHADOWS}the_shadows_have_the_defence_of_the_victim",
     "rmle": f"{OF_RECORDS}[rmle]",
     "sdar": f"{SDAR}the_simulator_sends_through_the_defence",
     "similarity": f"{OF_LABELS}[similarity]",
@@ -138,6 +153,7 @@ UNAWARE = {  # why knowing the defence would not help, or who uses the knowledge
     "classes differ by the sign that max_norm hides, and where there are more, lines named fewer labels",
     "fsha_published": "it is as published; `fsha` knows the defence",
     "gradient_inversion": "it compares directions, which clipping leaves alone, and a sum arrives as an update of all",
+    "linkage": "on the wire it whitens what was sent, noise included; `learned = true` queries through the defence",
     "membership": "one threshold for all scores, which no noise reorders in expectation; a flipped label is trained on",
     "norm": "it ranks lengths, and the length is all that max_norm draws anew",
 }
@@ -164,10 +180,10 @@ def test_each_awareness_has_a_planted_mistake_that_takes_it_away(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_who_knows_the_defence_asks_for_its_algorithm_or_queries_through_it(name: str) -> None:
+def test_who_knows_the_defence_asks_for_its_algorithm_or_for_what_passes_through_it(name: str) -> None:
     attack = plugins.make("attack", {"name": name}, FOLDER)
     assert isinstance(attack, Attack)
-    assert bool(attack.needs & (Grant.DEFENSE | Grant.QUERY)) is (name in AWARE)
+    assert bool(attack.needs & (Grant.DEFENSE | Grant.QUERY | Grant.SHADOWS)) is (name in AWARE)
 
 
 # Everything and nothing ---------------------------------------------------------------------------
@@ -208,7 +224,7 @@ def test_the_published_hijack_decodes_its_own_code() -> None:
     pilot, inverse = pilot_and_inverse((1, 8, 8), (4, 4, 4), (0.0, 1.0), 16)
     optimizer = torch.optim.Adam([*pilot.parameters(), *inverse.parameters()], 3e-3)
     for _ in range(300):
-        descend(optimizer, (inverse(pilot(x)) - x).square().mean())
+        update(optimizer, (inverse(pilot(x)) - x).square().mean())
     assert (inverse(pilot(x)) - x).square().mean() < 0.2 * x.var()
 
 

@@ -44,7 +44,6 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "unsplit": (FLAT, {"tv": 0.0, "start": "mean", "restarts": 2}),
     "inverse_network": (FLAT, {"steps": 200, "width": 8}),
     "map_search": (FLAT, {"learn": 100, "width": 8}),
-    "prior_search": (FLAT, {"learn": 100, "width": 8}),
     "oracle": (FLAT, {"learn": 100, "width": 8}),
     "inverse_labels": (FLAT | {"protocol": "u_shape"}, {"steps": 200, "width": 8}),
     "fsha": (SIGNALS, SHORT),

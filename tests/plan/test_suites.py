@@ -38,13 +38,13 @@ PEOPLE: list[Any] = [
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [
         "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
-        "prior_search", "fsha",
+        "fsha",
         "splitspy", "urvfl", "oracle", "norm", "exploit", *SIMILARITY, "completion", "membership",
         {"name": "membership", "source": "gradient"}, *SHADOWS, *PEOPLE,
     ],
     "u_shape": [
         "channel", "fora", "sdar", QUERY_FREE, PCAT, UNSPLIT, "unsplit", "inverse_network", "map_search",
-        "prior_search", "fsha", "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels",
+        "fsha", "oracle", "norm", "exploit", *SIMILARITY, "inverse_labels",
         {"name": "membership", "source": "gradient"}, *SHADOWS, *PEOPLE,
     ],
     "fedavg": ["gradient_inversion"],
@@ -151,7 +151,6 @@ def test_a_threat_axis_takes_the_lines_of_its_threats() -> None:
         ("query_server", "property_probe"),
         ("query_server", "linkage"),
         ("white_box", "map_search"),
-        ("white_box", "prior_search"),
         ("query_server", "blind"),
         ("white_box", "blind"),
     }
