@@ -15,7 +15,7 @@ from splitleak.pieces import DecoderLearner, learned_channel
 from splitleak.pieces.gaussian_prior import fit_prior
 from splitleak.pieces.latent_prior import fit_latent_prior
 from splitleak.pieces.learned_channel import LearnedChannel, learn_channel
-from splitleak.pieces.local_prior import CANDIDATES, fit_local, refined, search_on
+from splitleak.pieces.local_prior import NEIGHBOURS, fit_local, refined, search_on
 from splitleak.pieces.map_estimate import Knowledge, MapEstimate, learn
 from splitleak.plan import plugins
 from splitleak.score.attempt import Attempt
@@ -247,5 +247,5 @@ def test_neighbours_are_left_alone_where_targets_have_none() -> None:
     search, x, y, records = crowd_search(near=False)
     guess = search.search(y, y, 1.0)
     assert torch.equal(refined(search, guess, y, records), guess)
-    harmed = search_on(search, guess, y, records, *CANDIDATES[-1])
+    harmed = search_on(search, guess, y, records, NEIGHBOURS[-1])
     assert float((harmed - x).square().mean()) > float((guess - x).square().mean())

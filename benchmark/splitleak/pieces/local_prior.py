@@ -17,8 +17,9 @@ from torch import Tensor
 from splitleak.pieces.gaussian_prior import GaussianPrior
 from splitleak.pieces.map_estimate import MapEstimate
 
-CANDIDATES = ((100, 0.25), (25, 0.25), (100, 1.0), (25, 1.0))  # neighbours and weight of the prior, the weakest first
-CROSS = 100  # messages that choose among them
+NEIGHBOURS = (100, 25)  # of a guess, to choose from, the weaker prior first
+WEIGHT = 0.25  # of the local prior: neighbours that are of one person say less than as many of different people
+CROSS = 200  # messages that choose
 SHRINK = 5  # how many records the evenly spread part of a covariance counts as
 
 
@@ -64,11 +65,11 @@ def fit_local(common: GaussianPrior, records: Tensor, guess: Tensor, neighbours:
 def refined(search: MapEstimate, guess: Tensor, y: Tensor, records: Tensor) -> Tensor:
     """(N, *in): the guesses for messages y (N, *cut), searched on with local priors if these foretell y better."""
     chosen = chosen_for(search, y[torch.randperm(len(y), device=y.device)[:CROSS]], records)
-    return guess if chosen is None else search_on(search, guess, y, records, *chosen)
+    return search_on(search, guess, y, records, chosen) if chosen else guess
 
 
-def chosen_for(search: MapEstimate, y: Tensor, records: Tensor) -> tuple[int, float] | None:
-    """The candidate that foretells messages best; None where the common prior does.
+def chosen_for(search: MapEstimate, y: Tensor, records: Tensor) -> int:
+    """How many neighbours foretell messages best; 0 where the common prior does.
 
     Half of a message's elements are searched with, and the other half judges. Of what is as good as the best, within
     the standard error, the weakest prior counts: it leaves most of what sets a record apart from its neighbours.
@@ -77,21 +78,23 @@ def chosen_for(search: MapEstimate, y: Tensor, records: Tensor) -> tuple[int, fl
     seen = replace(search, channel=replace(search.channel, seen=half))
     judge = replace(search.channel, seen=~half)
     plain = seen.search(search.prior.mean.expand(len(y), *search.prior.mean.shape), y, 1.0)
-    ends = [plain, *(search_on(seen, plain, y, records, *one) for one in CANDIDATES)]
+    ends = [plain, *(search_on(seen, plain, y, records, neighbours) for neighbours in NEIGHBOURS)]
     with torch.no_grad():
         misfits = torch.stack([judge.misfit(search.bottom(x), y) for x in ends])  # (candidates, messages)
     worse = misfits - misfits[misfits.mean(1).argmin()]
     error = worse.std(1) / len(y) ** 0.5
-    weakest = int((worse.mean(1) <= error).nonzero()[0])
-    return None if weakest == 0 else CANDIDATES[weakest - 1]
+    return (0, *NEIGHBOURS)[int((worse.mean(1) <= error).nonzero()[0])]
 
 
-def search_on(search: MapEstimate, guess: Tensor, y: Tensor, records: Tensor, neighbours: int, weight: float) -> Tensor:
-    """(N, *in): from the guesses on with local priors, twice, since a better guess has better neighbours."""
+def search_on(search: MapEstimate, guess: Tensor, y: Tensor, records: Tensor, neighbours: int) -> Tensor:
+    """(N, *in): searched anew with the priors of the guesses, twice, since a better guess has better neighbours.
+
+    From the priors' means: a guess may lie far from its prior where this is narrow, farther than the search gets.
+    """
     ends, common = [], cast(GaussianPrior, search.prior)
     for x, sent in zip(guess.split(search.together), y.split(search.together), strict=True):
         for _ in range(2):
-            local = replace(search, prior=fit_local(common, records, x, neighbours), steps=search.steps // 2)
-            x = local.end(x, sent, weight)
+            prior = fit_local(common, records, x, neighbours)
+            x = replace(search, prior=prior, steps=search.steps // 2).end(prior.mean, sent, WEIGHT)
         ends.append(x)
     return torch.cat(ends)
