@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log2, prod
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
 from torch import Tensor, nn
 
-from splitleak.contract import Attack, BadInput, Goal, Grant, Shape, View
+from splitleak.contract import Attack, BadInput, Goal, Grant, Shape, View, later
 from splitleak.pieces import decode, gradient_between, update
 
 
@@ -34,7 +36,8 @@ class FSHAPublished(Attack):
     needs = Grant.STEPS | Grant.TAMPER | Grant.AUX | Grant.SMASHED
 
     iterations: int = 10000
-    width: int = 64  # channels of the pilot's first level; the critic has four times as many
+    width: int = 64  # channels of the pilot's first level
+    critic: Annotated[int, Field(ge=1)] = later(256)  # channels of the critic; paper: 256
     penalty: float = 500.0
     lr: float = 1e-5  # Adam's, of pilot and inverse; the critic's is ten times that
     curve: int = 500  # steps between two points of the curve in the record
@@ -45,7 +48,7 @@ class FSHAPublished(Attack):
                            f"{view.in_shape} and {view.cut_shape}; use attack 'fsha'")  # fmt: skip
         aux = view.aux
         pilot, inverse = pilot_and_inverse(view.in_shape, view.cut_shape, view.in_range, self.width)
-        critic = residual_critic(view.cut_shape, 4 * self.width).to(aux.device)
+        critic = residual_critic(view.cut_shape, self.critic).to(aux.device)
         coding = torch.optim.Adam(nn.ModuleList([pilot, inverse]).to(aux.device).parameters(), self.lr)
         judging = torch.optim.Adam(critic.parameters(), 10 * self.lr)
         for i, step in enumerate(view.steps):

@@ -44,6 +44,11 @@ class Pcat(Attack):
     width: int = 32  # channels of all three networks
 
     def run(self, view: View) -> Tensor:
+        pseudo = self._stand_in(view)
+        return decode(invert_surrogate(pseudo.send, view, self.invert, self.batch, self.width), view.smashed)
+
+    def _stand_in(self, view: View) -> PseudoClient:
+        """The pseudo-client when all steps are over."""
         aux, has_labels = view.aux, Grant.LABELS in view.grants
         pseudo = PseudoClient(self, view)
         for step in view.steps:
@@ -55,7 +60,7 @@ class Pcat(Attack):
             i = torch.randint(len(smashed), (self.batch,), device=aux.device)
             pseudo.learn(smashed[i], labels[i] if labels is not None else None, top)
             schedule.step()
-        return decode(invert_surrogate(pseudo.send, view, self.invert, self.batch, self.width), smashed)
+        return pseudo
 
 
 class PseudoClient:

@@ -12,7 +12,9 @@ Source: He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference
 Differs from the paper, by what every attacker knows of the defence:
 - The paper sets tv by hand for each layer. Here tv = s^2 / d^2, which gives the posterior mode: s^2 is the variance of
   the noise that the defence adds to a value of z, d how much neighbouring values of a record differ. Without noise
-  there is no tv.
+  there is no tv. The parameter `tv` sets it by hand, as the paper does.
+- The paper's code adds 1e-3 to the denominator of Adam's step (`eps`). Its gradients are of means and far smaller, so
+  its records move far more slowly than `lr` says.
 - A defence that transforms z (quantises, drops, clips) follows f in every step, with new random draws: expectation
   over transformation. Noise that is only added has the expectation f(x); drawing it would only slow the descent.
 """
@@ -22,12 +24,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from splitleak.contract import Attack, BadInput, Defense, Goal, Grant, View
+from splitleak.contract import Attack, BadInput, Defense, Goal, Grant, View, later
 from splitleak.pieces import squared_variation
 
 
@@ -40,6 +43,9 @@ class Rmle(Attack):
     lr: float = 0.05  # the start of a cosine schedule, in widths of in_range; paper's code: 0.01, constant
     rough: float = 0.05  # d, in widths of in_range: about how much neighbours in a signal or an image differ
     start: Literal["middle", "mean"] = "middle"  # of in_range, as in the paper; or the mean auxiliary record
+    # of total variation, beside the mean squared error of z; paper's code: 0 to 1e4; None: as above
+    tv: Annotated[float, Field(ge=0)] | None = later(None)
+    eps: Annotated[float, Field(gt=0)] = later(1e-8)  # of Adam; paper's code: 1e-3
     slice: int = 250  # targets searched together; fewer if they hold more than 2^18 values, to save memory
 
     def run(self, view: View) -> Tensor:
@@ -61,15 +67,20 @@ class Rmle(Attack):
         """z (B, *cut), variance of the noise (*cut) -> (B, *in)."""
         low, high = span
         x = first.repeat(len(z), *[1] * first.dim()).requires_grad_()
-        optimizer = torch.optim.Adam([x], self.lr * (high - low), amsgrad=True)
+        optimizer = torch.optim.Adam([x], self.lr * (high - low), eps=self.eps, amsgrad=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.steps, 1))
         for _ in range(self.steps):
-            loss = ((f(x) - z).square() / noise).sum() + squared_variation(x) / (self.rough * (high - low)) ** 2
-            (x.grad,) = torch.autograd.grad(loss, x)
+            (x.grad,) = torch.autograd.grad(self._loss(f(x) - z, noise, x, high - low), x)
             optimizer.step()
             schedule.step()
             x.data.clamp_(low, high)
         return x.detach()
+
+    def _loss(self, error: Tensor, noise: Tensor, x: Tensor, width: float) -> Tensor:
+        """The sum over targets of each one's own loss: error (B, *cut) of the messages, x (B, *in)."""
+        if self.tv is None:
+            return (error.square() / noise).sum() + squared_variation(x) / (self.rough * width) ** 2
+        return error.square().sum() / error[0].numel() + self.tv * squared_variation(x) / x[0].numel()
 
 
 def channel(bottom: nn.Module, defense: Defense, z: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:

@@ -56,13 +56,13 @@ class Unsplit(Attack):
         return needs | Grant.AUX if self.start == "mean" else needs
 
     def run(self, view: View) -> Tensor:
-        found = [self._solve(view) for _ in range(self.restarts)]  # guesses (N, *in) with their residuals
+        found = [self._solve(view)[:2] for _ in range(self.restarts)]  # guesses (N, *in) with their residuals
         if self.start == "mean":
             return most_plausible(found, view.aux)
         return min(found, key=lambda one: one[1])[0]
 
-    def _solve(self, view: View) -> tuple[Tensor, float]:
-        """Guesses (N, *in), and how far what the clone sends for them is from the messages, a mean square."""
+    def _solve(self, view: View) -> tuple[Tensor, float, nn.Module]:
+        """Guesses (N, *in), how far what the clone sends for them is from the messages, a mean square, and the clone."""
         smashed, (low, high) = view.smashed, view.in_range
         first = torch.full(view.in_shape, (low + high) / 2, device=smashed.device)
         if self.start == "mean":
@@ -82,7 +82,7 @@ class Unsplit(Attack):
             self._train_clone(clone, parts, clone_optimizer)
         with torch.no_grad():
             residual = sum(len(x) * float(mean_squared_excess(clone(x), z)) for z, x in parts) / len(smashed)
-        return torch.cat([x.detach() for _, x in parts]), residual
+        return torch.cat([x.detach() for _, x in parts]), residual, clone
 
     def _improve(self, clone: nn.Module, z: Bounds, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """One step of the guesses x (B, *in) towards records that this clone sends as z (B, *cut)."""

@@ -1,7 +1,8 @@
 """LeNet (LeCun et al. 1998): two 5x5 convolutions, linear layers; as attack papers use it.
 
 Two convolutions of 5x5 with pools, then linear layers of 120 and 84. Cut k leaves the first k of the four blocks before
-the logits at the client.
+the logits at the client. With `fine`, every layer is a block, for papers that cut inside: behind cut 1 is conv1,
+2 ReLU1, 3 pool1, 4 conv2, 5 ReLU2, 6 pool2, 7 the flat features, 8 fc1, 9 its ReLU, 10 fc2, 11 its ReLU.
 
 Source: He, Zhang and Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019 (its MNIST victim); the
 smooth variant, with tanh and average pools, is the original LeNet: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998.
@@ -27,6 +28,7 @@ class LeNet(Model):
     activation: Literal["relu", "sigmoid", "tanh"] = "relu"  # published: relu; gradient matching needs a smooth one
     # gradient matching needs average pools too: the gradient of a maximum jumps
     pool: Literal["max", "average"] = later("max")
+    fine: bool = later(False)  # can be cut after every layer; the weights are the same
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         use = "its two convolutions and pools"
@@ -34,13 +36,16 @@ class LeNet(Model):
         act = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[self.activation]
         pool = nn.MaxPool2d if self.pool == "max" else nn.AvgPool2d
         left = [((size - 4) // 2 - 4) // 2 for size in (height, width)]
-        return [
-            nn.Sequential(nn.Conv2d(channels, 8, 5), act(), pool(2)),
-            nn.Sequential(nn.Conv2d(8, 16, 5), act(), pool(2)),
-            nn.Sequential(nn.Flatten(), nn.Linear(16 * left[0] * left[1], 120), act()),
-            nn.Sequential(nn.Linear(120, 84), act()),
-            nn.Linear(84, task.size),
+        rows: list[list[nn.Module]] = [
+            [nn.Conv2d(channels, 8, 5), act(), pool(2)],
+            [nn.Conv2d(8, 16, 5), act(), pool(2)],
+            [nn.Flatten(), nn.Linear(16 * left[0] * left[1], 120), act()],
+            [nn.Linear(120, 84), act()],
         ]
+        whole = [layer for row in rows for layer in row] if self.fine else [nn.Sequential(*row) for row in rows]
+        return [*whole, nn.Linear(84, task.size)]
 
     def cuts(self, protocol: Protocol) -> list[int]:
-        return [2, 1, 3] if protocol == "u_shape" else [2, 1, 3, 4]  # in a u-shape the server needs a layer to train
+        last = (9, 11) if self.fine else (3, 4)  # in a u-shape the server needs a layer to train
+        default = 6 if self.fine else 2
+        return sorted(range(1, last[protocol != "u_shape"] + 1), key=lambda cut: cut != default)

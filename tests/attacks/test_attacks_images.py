@@ -127,7 +127,7 @@ def test_the_published_hijack_answers_every_step_but_the_last(stage: Stage, monk
     answers: list[Tensor] = []
     reply = Step.reply
     monkeypatch.setattr(Step, "reply", lambda step, g: (answers.append(g), reply(step, g))[1])
-    attack = {"name": "fsha_published", "iterations": 4, "width": 4, "curve": 2}
+    attack = {"name": "fsha_published", "iterations": 4, "width": 4, "critic": 8, "curve": 2}
     tried = Attempt(stage(attack=attack, **IMAGES, evaluate={"targets": 20}))
     assert tried.run()[0].shape == (20, 1, 8, 8)
     assert [point["step"] for point in tried.curve] == [0, 2, 4]
@@ -136,6 +136,18 @@ def test_the_published_hijack_answers_every_step_but_the_last(stage: Stage, monk
     flat = stage(attack=attack, dataset="toy_flat", model="toy_chain", evaluate={"targets": 20})
     with pytest.raises(BadInput, match="it is for images"):
         Attempt(flat).run()
+
+
+def test_a_search_weighs_total_variation_as_it_is_told(stage: Stage) -> None:
+    def varies(**more: float) -> tuple[float, float]:
+        scene = stage(attack={"name": "rmle", "steps": 200, **more}, **IMAGES, evaluate={"targets": 20})
+        guess = Attempt(scene).run()[0]
+        return float(guess.diff(dim=3).abs().mean()), float(scene.question.score(guess)["advantage"])
+
+    free, flat, slow = varies(tv=0.0), varies(tv=100.0), varies(tv=0.0, eps=1.0)
+    assert free[1] > 0.9
+    assert flat[0] < 0.2 * free[0]
+    assert slow[1] < 0.1  # gradients of means are far below 1: the search hardly moves
 
 
 def test_a_search_goes_through_a_client_with_norms_in_eval_mode(stage: Stage) -> None:

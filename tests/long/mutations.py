@@ -58,6 +58,7 @@ PROMISES = "attacks/test_promises.py::test_"
 MORE, NAMES = f"{PROMISES}who_knows_the_defence_finds_more", f"{PROMISES}who_knows_the_defence_names_more_labels"
 CODES = f"{PROMISES}the_critic_sees_codes_through_the_defence"
 PEOPLE = "score/test_people.py::test_"
+CONFORMANCE = "report/test_conformance.py::test_"
 PLANTED = [
     # Utility
     Mistake("utility is taken with the defence active", "score/utility.py",
@@ -302,6 +303,13 @@ PLANTED = [
     Mistake("a goal without answers is refused before anything is trained", "jobs/answers.py",
             "if lack and not cell.optional:", "if False:",
             "jobs/test_answers.py::test_an_answer_that_is_not_there_is_one_line"),
+    # Conformance
+    Mistake("a published error is compared in its own range", "report/conformance.py",
+            "figure.scale * value(", "value(",
+            f"{CONFORMANCE}a_squared_error_between_minus_one_and_one_is_four_times_ours"),
+    Mistake("a stand-in is tested in the place of the client", "report/conformance.py", "stand_in.eval()(x)",
+            "attempt.victim.split.bottom.eval()(x)[0]",
+            f"{CONFORMANCE}the_functionality_of_the_client_itself_is_the_victims_accuracy"),
 ]  # fmt: skip
 
 

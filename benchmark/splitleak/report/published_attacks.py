@@ -1,0 +1,93 @@
+"""What papers report of their attacks, and the cell of a matrix `conformance_*` that measures it here.
+
+Sources: He, Zhang and Lee, ACSAC 2019, tables 2 to 5 and their code; Gao and Zhang, USENIX Security 2023 (PCAT, and
+UnSplit as they measured it); Pasquini, Ateniese and Bernaschi, ACM CCS 2021, the log of their notebook; Zhu et al.,
+NDSS 2025, the logs of their code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MATRICES = tuple(f"conformance_{name}" for name in ("mnist", "cifar", "pcat", "fsha", "sdar"))
+PUBLISHED = "as published"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of a paper, and where it is measured."""
+
+    paper: str
+    setting: str
+    variant: str  # "as published", or what is changed
+    matrix: str
+    cut: int
+    attack: str  # its label
+    metric: str  # of a record, or "functionality"
+    reported: float
+    scale: float = 1.0  # of what is measured: 4 for a squared error in [-1, 1], ours is in [0, 1]
+    step: int | None = None  # of the curve in the record; None: the final guess
+
+
+def he(place: str, cut: int, attack: str, psnr: float, ssim: float, variant: str = PUBLISHED) -> tuple[Figure, ...]:
+    """Two figures of He et al. 2019; place: "MNIST conv1, white box"."""
+    name = "conformance_" + place.partition(" ")[0].lower()
+    both = {"psnr": psnr, "ssim": ssim}
+    return tuple(Figure("He et al. 2019", place, variant, name, cut, attack, m, v) for m, v in both.items())
+
+
+def search(steps: int, lr: float, tv: float, eps: str = "") -> str:
+    return f"rmle(steps={steps}, lr={lr:g}, tv={tv:g}{eps})"
+
+
+SMALL_S, EPS = "inverse_network(size=S)", ", eps=0.001"
+CODE, NO_EPS, NO_TV = "as in their code", "Adam without their eps", "and without total variation"
+TRAINED = "query_free(shadow=500, search=500, tv={:g})"
+UNSPLIT = "unsplit(rounds=100, inner=100, lr=0.001{})"
+FSHA = "fsha_published(iterations=1000, critic=64, curve=100)"
+SDAR = "sdar({}every=1, tail=1000)"
+
+FIGURES = (
+    *he("MNIST conv1, white box", 1, search(5000, 0.005, 4, EPS), 39.69, 0.9969, CODE),
+    *he("MNIST conv1, white box", 1, search(5000, 0.005, 4), 39.69, 0.9969, NO_EPS),
+    *he("MNIST conv1, white box", 1, search(5000, 0.005, 0), 39.69, 0.9969, NO_TV),
+    *he("MNIST ReLU2, white box", 5, search(5000, 0.005, 4, EPS), 15.10, 0.5998, CODE),
+    *he("MNIST ReLU2, white box", 5, search(5000, 0.005, 4), 15.10, 0.5998, NO_EPS),
+    *he("MNIST ReLU2, white box", 5, search(5000, 0.005, 0), 15.10, 0.5998, NO_TV),
+    *he("MNIST conv1, black box", 1, SMALL_S, 40.72, 0.9950),
+    *he("MNIST ReLU2, black box", 5, SMALL_S, 20.81, 0.8046),
+    *he("MNIST conv1, query-free", 1, "query_free(search=500, tv=47)", 17.86, 0.6952, CODE),
+    *he("MNIST conv1, query-free", 1, "query_free(search=500, tv=0.02)", 17.86, 0.6952, "hardly any total variation"),
+    *he("MNIST ReLU2, query-free", 5, "query_free(search=500, tv=10.4)", 8.03, 0.3226, CODE),
+    *he("MNIST ReLU2, query-free", 5, "query_free(search=500, tv=0.02)", 8.03, 0.3226, "hardly any total variation"),
+    *he("CIFAR conv11, white box", 1, search(2000, 0.0025, 0, EPS), 37.59, 0.9960, CODE),
+    *he("CIFAR conv11, white box", 1, search(2000, 0.0025, 0), 37.59, 0.9960, NO_EPS),
+    *he("CIFAR ReLU22, white box", 9, search(1000, 0.0025, 160, EPS), 19.47, 0.6940, CODE),
+    *he("CIFAR ReLU22, white box", 9, search(1000, 0.01, 0), 19.47, 0.6940, "four times the rate, without eps and tv"),
+    *he("CIFAR conv11, black box", 1, SMALL_S, 49.02, 0.9992),
+    *he("CIFAR ReLU22, black box", 9, SMALL_S, 19.36, 0.6802),
+    *he("CIFAR conv11, query-free", 1, TRAINED.format(682), 13.06, 0.1553, CODE),
+    *he("CIFAR ReLU22, query-free", 9, TRAINED.format(341), 11.30, 0.0467, CODE),
+    *(
+        Figure("UnSplit, by PCAT's paper", f"MNIST cut {cut}", variant, "conformance_mnist", 3 * cut,
+               UNSPLIT.format(more), "functionality", reported)
+        for cut, reported in ((1, 0.9375), (2, 0.633))
+        for variant, more in ((PUBLISHED, ", l2=1"), ("without the pull to zero", ""))
+    ),
+    *(
+        Figure("PCAT 2023", f"MNIST, 5 labels a class, cut {cut}", PUBLISHED, "conformance_pcat", 3 * cut,
+               "pcat(per_class=5, tail=0)", "functionality", 0.9689)
+        for cut in (1, 2)
+    ),
+    *(
+        Figure("FSHA 2021", f"MNIST cut 4, iteration {step}", "critic of 64 channels", "conformance_fsha", 4, FSHA,
+               "mse", reported, 4, step)
+        for step, reported in ((500, 0.151), (1000, 0.110))
+    ),
+    *(
+        Figure("SDAR 2025", "CIFAR-10, ResNet-20 level 4", variant, "conformance_sdar", 4, SDAR.format(more), metric,
+               reported)
+        for variant, more in (("235 of 20,000 steps", ""), ("without discriminators", "l1=0, l2=0, "))
+        for metric, reported in (("mse", 0.0081), ("ssim", 0.804))
+    ),
+)  # fmt: skip
