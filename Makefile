@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run test quick-test lint types bench kill-test damage-test mutation-test reference reference-images reference-federated detectors clean
+.PHONY: run test quick-test lint types bench kill-test damage-test mutation-test reference reference-images reference-federated reference-conformance detectors clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
@@ -46,6 +46,13 @@ reference: $(MADE)
 	$(BIN)/python -m splitleak.report.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
 	$(BIN)/python -m splitleak.report.published runs/reference results/reference/ecg_published_figures.csv
 	$(BIN)/python -m splitleak.report.figures results/reference
+
+# Published figures of attacks beside ours. Seed 1 alone has no run on the null channel, and takes half the time.
+reference-conformance: $(MADE)
+	set -e; for name in mnist pcat cifar fsha sdar; do \
+	    $(BIN)/splitleak run conformance_$$name --only seed=1 --out runs/conformance; \
+	done
+	$(BIN)/python -m splitleak.report.conformance runs/conformance results/reference/conformance.csv
 
 # The same of images, on real X-rays and digits, the presets for two cores; and of federations, where status 1 is expected:
 # some rows are there to diverge.

@@ -144,7 +144,7 @@ def test_a_search_weighs_total_variation_as_it_is_told(stage: Stage) -> None:
         guess = Attempt(scene).run()[0]
         return float(guess.diff(dim=3).abs().mean()), float(scene.question.score(guess)["advantage"])
 
-    free, flat, slow = varies(tv=0.0), varies(tv=100.0), varies(tv=0.0, eps=1.0)
+    free, flat, slow = varies(tv=0.0), varies(tv=100.0), varies(tv=0.0, eps=10.0)
     assert free[1] > 0.9
     assert flat[0] < 0.2 * free[0]
     assert slow[1] < 0.1  # gradients of means are far below 1: the search hardly moves

@@ -68,7 +68,8 @@ def value(figure: Figure, cell: Cell, record: Record, worker: Worker) -> float:
     if figure.step is not None:
         return next(point["error"] for point in record["curve"] if point["step"] == figure.step)
     if figure.metric != "functionality":
-        return float(record["metrics"][figure.metric])
+        metrics: dict[str, Any] = dict(record["metrics"])
+        return float(metrics[figure.metric])
     case = worker.case(cell)
     kept = Kept.read(worker.store, cell.victim_key)
     if kept is None:
