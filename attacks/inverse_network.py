@@ -4,8 +4,10 @@ The attacker sends auxiliary records through the client and its defence, and tra
 the records. Each batch is a new query, so under a random defence the decoder learns the mean record that fits z, over
 fresh noise (an adaptive attack; expectation over transformation). Replies for images are used a few times, because a
 query costs more there than a training step (`pieces.query_batches`). z (N, *cut) -> guess (N, *in).
-Sizes of the decoder: S is close to the paper's, transposed convolutions alone; M has 2 residual blocks at the cut; L
-and XL have 4 and 8 with batch norm, and all channels at every resolution. XL is like res_normN8C64 of Li et al.,
+Sizes of the decoder: P is the paper's, transposed convolutions that end exactly at the record's size. S has a step for
+each factor of four, and where the factors do not fit it interpolates and is a single linear layer: too weak for digits
+behind a LeNet. M has 2 residual blocks at the cut; L and XL
+have 4 and 8 with batch norm, and all channels at every resolution. XL is like res_normN8C64 of Li et al.,
 "ResSFL", CVPR 2022.
 
 Source: He, Zhang, Lee, "Model Inversion Attacks Against Collaborative Inference", ACSAC 2019, section 5 (black-box).
@@ -39,7 +41,7 @@ class InverseNetwork(Attack):
     width: int = 64  # channels of the decoders
     dense: int = 16384  # largest z, in values, for which small records have a dense decoder too; paper: none
     checks: int = 20  # checkpoints to choose from
-    size: Literal["S", "M", "L", "XL"] = later("M")  # of the decoder
+    size: Literal["P", "S", "M", "L", "XL"] = later("M")  # of the decoder; paper: P
 
     def run(self, view: View) -> Tensor:
         aux, held = view.aux, max(len(view.aux) // 10, 1)

@@ -24,6 +24,7 @@ ATTACKS = {
     "adra": {"name": "adra", "epochs": 60},
     "inverse": {"name": "inverse_network", "steps": 300, "width": 16},
     "S": {"name": "inverse_network", "steps": 300, "size": "S"},
+    "P": {"name": "inverse_network", "steps": 300, "size": "P"},
     "L": {"name": "inverse_network", "steps": 200, "width": 16, "size": "L"},
     "rmle": {"name": "rmle"},
 }
@@ -55,7 +56,7 @@ def test_a_younger_parameter_at_its_default_leaves_keys_and_seeds_alone() -> Non
 
 
 def test_a_size_that_does_not_exist_is_bad_input() -> None:
-    with pytest.raises(BadInput, match="size: must be 'S', 'M', 'L' or 'XL', not 'XXL'"):
+    with pytest.raises(BadInput, match="size: must be 'P', 'S', 'M', 'L' or 'XL', not 'XXL'"):
         plugins.make("attack", {"name": "inverse_network", "size": "XXL"}, Path())
 
 
@@ -104,6 +105,7 @@ def test_every_decoder_makes_an_image_of_any_cut(cut: tuple[int, ...]) -> None:
         z = torch.randn(2, *cut)
         made = [
             nets.light_decoder(cut, record, (0.0, 1.0), 16),
+            nets.exact_decoder(cut, record, (0.0, 1.0), 16),
             nets.decoder(cut, record, (0.0, 1.0), 16, 8, full=True),
         ]
         for decoder in (*made, adra.network(cut, record, 8)):

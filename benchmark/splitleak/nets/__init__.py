@@ -7,6 +7,6 @@ cut, where they cost little. Dense layers connect shapes of different rank.
 from __future__ import annotations
 
 from splitleak.nets.layers import Clamped
-from splitleak.nets.networks import critic, decoder, encoder, light_decoder
+from splitleak.nets.networks import critic, decoder, encoder, exact_decoder, light_decoder
 
-__all__ = ["Clamped", "critic", "decoder", "encoder", "light_decoder"]
+__all__ = ["Clamped", "critic", "decoder", "encoder", "exact_decoder", "light_decoder"]

@@ -83,6 +83,28 @@ def light_decoder(
     return nn.Sequential(Standardise(cut_shape), *levels, bounded(out_range, out_shape))
 
 
+def exact_decoder(
+    cut_shape: Shape, out_shape: Shape, out_range: tuple[float, float] | None, width: int = 64
+) -> nn.Module:
+    """Activation -> record by a transposed convolution for each doubling, and one that grows to the exact size.
+
+    Nothing is interpolated. Where an axis shrinks, between shapes of different rank, and for flat records, it is the
+    `light_decoder`.
+    """
+    channels, size, wanted = cut_shape[0], cut_shape[1:], out_shape[1:]
+    if len(cut_shape) != len(out_shape) or not size or any(s > w for s, w in zip(size, wanted, strict=True)):
+        return light_decoder(cut_shape, out_shape, out_range, width)
+    grows = nn.ConvTranspose1d if len(size) == 1 else nn.ConvTranspose2d
+    layers: list[nn.Module] = [Standardise(cut_shape)]
+    while all(2 * s <= w for s, w in zip(size, wanted, strict=True)):
+        layers += [grows(channels, width, 4, 2, 1), nn.ReLU()]
+        channels, size = width, tuple(2 * s for s in size)
+    kernel = tuple(w - s + 1 if w > s else 3 for s, w in zip(size, wanted, strict=True))
+    padding = tuple(0 if w > s else 1 for s, w in zip(size, wanted, strict=True))
+    last = grows(channels, out_shape[0], kernel, 1, padding)  # type: ignore[arg-type]
+    return nn.Sequential(*layers, last, bounded(out_range, out_shape))
+
+
 def critic(shape: Shape, width: int = 64, outputs: int = 1) -> nn.Module:
     """Activation -> real numbers (B, outputs).
 

@@ -16,7 +16,7 @@ from splitleak import nets
 from splitleak.contract import Shape, View
 from splitleak.pieces.decoding import decode, query_batches
 
-Size = Literal["S", "M", "L", "XL"]
+Size = Literal["P", "S", "M", "L", "XL"]
 Loss = Callable[[Tensor, Tensor], Tensor]  # (output, truth) -> ()
 Pairs = tuple[Tensor, Tensor]  # records (n, *in), and what the decoder should output for each (n, *out)
 
@@ -43,6 +43,8 @@ class DecoderLearner:
 
     def decoder(self, cut_shape: Shape, out_shape: Shape, out_range: tuple[float, float] | None) -> nn.Module:
         """(B, *cut) -> (B, *out), untrained: convolutional; where both are small, the mean of it and a dense one."""
+        if self.size == "P":
+            return nets.exact_decoder(cut_shape, out_shape, out_range, self.width)
         if self.size == "S":
             return nets.light_decoder(cut_shape, out_shape, out_range, self.width)
         cut, out = prod(cut_shape), prod(out_shape)
