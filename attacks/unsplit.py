@@ -62,7 +62,7 @@ class Unsplit(Attack):
         return min(found, key=lambda one: one[1])[0]
 
     def _solve(self, view: View) -> tuple[Tensor, float, nn.Module]:
-        """Guesses (N, *in), how far what the clone sends for them is from the messages, a mean square, and the clone."""
+        """Guesses (N, *in), the mean square by which what the clone sends misses the messages, and the clone."""
         smashed, (low, high) = view.smashed, view.in_range
         first = torch.full(view.in_shape, (low + high) / 2, device=smashed.device)
         if self.start == "mean":

@@ -77,9 +77,16 @@ def test_metrics_of_every_goal_and_task_are_those_of_the_type() -> None:
         metrics.values(torch.rand(8, 2), torch.rand(8, 2), torch.rand(2)),
         metrics.members(torch.rand(8), yes, yes),
         metrics.scores(torch.rand(2000), torch.arange(2000) % 2),
+        metrics.properties(torch.rand(8), yes, yes),
     ]
     named = {name for score in scores for name in score}
-    added = {"judge_accuracy", "nearest_aux", "reid_strangers", "reid_chance"}  # from more than guess and truth
+    added = {
+        "judge_accuracy",
+        "nearest_aux",
+        "reid_strangers",
+        "reid_chance",
+        "auc_raw",
+    }  # from more than guess and truth
     assert named | added == fields(types.Metrics)
     also = [
         task_metrics.utility_also(torch.rand(8, 2), yes, splitleak.Task("classes", 2)),
