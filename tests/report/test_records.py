@@ -29,6 +29,8 @@ def some(run: Run) -> list[dict[str, Any]]:
     found += run(out="drawn", attack=["similarity"], protocol="u_shape", evaluate={"draws": 2}, train={"curve": True})
     found += run(out="failed", attack=[probe], protocol="u_shape")
     found += run(out="skipped", attack=["toy_read_off"], threat=["fed_server"])
+    heart = {"name": "ecg_synthetic", "n": 500, "split": "patients"}
+    found += run(out="people", dataset=heart, model="ecg_cnn", cut=2, attack="linkage", evaluate={"targets": 40})
     found += run(out="images", dataset="toy_images", model="toy_skips", attack="blind")
     return found
 
@@ -80,13 +82,7 @@ def test_metrics_of_every_goal_and_task_are_those_of_the_type() -> None:
         metrics.properties(torch.rand(8), yes, yes),
     ]
     named = {name for score in scores for name in score}
-    added = {
-        "judge_accuracy",
-        "nearest_aux",
-        "reid_strangers",
-        "reid_chance",
-        "auc_raw",
-    }  # from more than guess and truth
+    added = {"judge_accuracy", "nearest_aux", "reid_strangers", "reid_chance", "auc_raw"}  # of more than that
     assert named | added == fields(types.Metrics)
     also = [
         task_metrics.utility_also(torch.rand(8, 2), yes, splitleak.Task("classes", 2)),
