@@ -1,6 +1,6 @@
 """FORA (Xu et al. 2024): a substitute client that sends what the victim's client sends, and its inverse.
 
-At each step of the training the substitute learns to send messages of auxiliary records that are distributed like
+At steps of the training the substitute learns to send messages of auxiliary records that are distributed like
 those on the wire: a critic cannot tell the two apart, and their maximum mean discrepancy is small. A decoder learns the
 inverse of the substitute in the same loop, and is applied to z (N, *cut): guess (N, *in). Neither labels nor the
 server's part are needed, so whoever reads the wire can do it.
@@ -45,6 +45,7 @@ class Fora(Attack):
     critic_lr: float = 3e-4  # paper: 3e-4
     penalty: float = 10.0  # weight of the critic's gradient around norm 1; paper: 1000
     starts: Annotated[int, Field(ge=1)] = 2  # substitutes with other first weights; paper: 1
+    every: Annotated[int, Field(ge=1)] = 5  # it learns from each fifth step of the training; paper: from each
     tail: int = 3000  # steps on the released messages after the training; paper: 0
     batch: int = 64  # paper: 64
     width: int = 32  # channels of the three networks
@@ -56,9 +57,10 @@ class Fora(Attack):
 def substitute_of(attack: Fora, view: View) -> tuple[Substitute, Tensor]:
     """The substitute client that the attack learns, and the records that it guesses, (N, *in)."""
     substitutes = [Substitute(attack, view) for _ in range(attack.starts)]
-    for step in view.steps:
-        for substitute in substitutes:
-            substitute.learn(step.smashed)
+    for passed, step in enumerate(view.steps):
+        if passed % attack.every == 0:
+            for substitute in substitutes:
+                substitute.learn(step.smashed)
     released = view.smashed  # (N, *cut)
     for done in range(attack.tail):
         rows = torch.randint(len(released), (attack.batch,), device=released.device)

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import nn
 
 from splitleak.contract import BadInput, Model, Protocol, Shape, Task
+from splitleak.models._pool import MaxOfPairs
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class ECGCNN(Model):
         if len(in_shape) != 2 or in_shape[1] % 4:
             raise BadInput(f"model 'ecg_cnn': records of shape {in_shape}; it takes signals (channels, 4 n)")
         channels, length = in_shape
-        first = nn.Sequential(nn.Conv1d(channels, 16, 7, padding=3), nn.LeakyReLU(), nn.MaxPool1d(2))
+        first = nn.Sequential(nn.Conv1d(channels, 16, 7, padding=3), nn.LeakyReLU(), MaxOfPairs())
         middle = [nn.Sequential(nn.Conv1d(16, 16, 5, padding=2), nn.LeakyReLU()) for _ in range(self.layers - 1)]
-        middle[-1].append(nn.MaxPool1d(2))
+        middle[-1].append(MaxOfPairs())
         wide = 16 * length // 4
         linear: list[nn.Module] = [nn.Flatten()]
         if self.top_layers == 2:

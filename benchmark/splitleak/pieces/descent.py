@@ -7,8 +7,12 @@ from torch import Tensor
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """No step where nothing that learns is behind the loss: a client without weights, a defence without a gradient."""
+    """Only for what the optimizer holds are gradients computed, not for other networks that the loss passes.
+
+    No step where nothing that learns is behind the loss: a client without weights, a defence without a gradient.
+    """
     optimizer.zero_grad()
     if loss.requires_grad:
-        loss.backward()
+        held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        loss.backward(inputs=held)
     optimizer.step()
