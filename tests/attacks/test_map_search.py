@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -249,3 +250,11 @@ def test_neighbours_are_left_alone_where_targets_have_none() -> None:
     assert torch.equal(refined(search, guess, y, records), guess)
     harmed = search_on(search, guess, y, records, NEIGHBOURS[-1])
     assert float((harmed - x).square().mean()) > float((guess - x).square().mean())
+
+
+def test_a_local_search_starts_at_its_priors_mean() -> None:
+    search, x, y, records = crowd_search(near=True)
+    untold = replace(search, steps=10, channel=replace(search.channel, variance=torch.full((1, 12), 1e6)))
+    far = x + 20 * (x - records.mean(0))  # too far for ten steps, and its neighbours are near x
+    near = search_on(untold, far, y, records, NEIGHBOURS[-1])
+    assert float((near - x).square().mean()) < 0.05 * float((far - x).square().mean())
