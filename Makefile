@@ -37,13 +37,16 @@ mutation-test: $(MADE)
 
 # The tables under results/reference, on the real heartbeats; one folder, so that the matrices share their victims, and
 # where it was killed it goes on. Hours on two cores.
-REFERENCE = main ecg ecg_labels ecg_patients ecg_membership ecg_detectors ecg_published
+REFERENCE = main ecg ecg_clean ecg_labels ecg_label_dp ecg_patients ecg_membership ecg_linkage ecg_published \
+    ecg_detectors ecg_detectors_urvfl
 reference: $(MADE)
 	set -e; for matrix in $(REFERENCE); do \
 	    $(BIN)/splitleak run $$matrix --out runs/reference; \
 	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
 	done
-	$(BIN)/python -m splitleak.report.detection ecg_detectors runs/reference results/reference/ecg_detectors_summary.csv
+	set -e; for matrix in ecg_detectors ecg_detectors_urvfl; do \
+	    $(BIN)/python -m splitleak.report.detection $$matrix runs/reference results/reference/$${matrix}_summary.csv; \
+	done
 	$(BIN)/python -m splitleak.report.published runs/reference results/reference/ecg_published_figures.csv
 	$(BIN)/python -m splitleak.report.figures results/reference
 
@@ -56,7 +59,7 @@ reference-conformance: $(MADE)
 
 # The same of images, on real X-rays and digits, the presets for two cores; and of federations, where status 1 is expected:
 # some rows are there to diverge.
-reference-images: MATRICES = resnet_cuts_small resnet_clients_small unet_cuts_small unet_augmented unet_256 threats_small proxy_sweep utility_images
+reference-images: MATRICES = resnet_cuts_small resnet_clients_small unet_cuts_small unet_augmented unet_256 threats_small proxy_sweep utility_images mnist_fora
 reference-federated: MATRICES = fed_boston fed_pvc fed_inversion fed_ecg
 reference-images reference-federated: $(MADE)
 	set -e; for matrix in $(MATRICES); do \

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
-from splitleak.pieces import decode, gradient_between, most_plausible, squared_mmd, update
+from splitleak.pieces import affordable, decode, gradient_between, most_plausible, squared_mmd, update
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Fora(Attack):
     penalty: float = 10.0  # weight of the critic's gradient around norm 1; paper: 1000
     starts: Annotated[int, Field(ge=1)] = 2  # substitutes with other first weights; paper: 1
     every: Annotated[int, Field(ge=1)] = 5  # it learns from each fifth step of the training; paper: from each
-    tail: int = 3000  # steps on the released messages after the training; paper: 0
+    tail: int = 3000  # steps on the released messages after the training, a quarter if records are large; paper: 0
     batch: int = 64  # paper: 64
     width: int = 32  # channels of the three networks
 
@@ -62,10 +62,11 @@ def substitute_of(attack: Fora, view: View) -> tuple[Substitute, Tensor]:
             for substitute in substitutes:
                 substitute.learn(step.smashed)
     released = view.smashed  # (N, *cut)
-    for done in range(attack.tail):
+    tail = affordable(attack.tail, view.in_shape)
+    for done in range(tail):
         rows = torch.randint(len(released), (attack.batch,), device=released.device)
         for substitute in substitutes:
-            substitute.slow_down(1 - done / attack.tail)
+            substitute.slow_down(1 - done / tail)
             substitute.learn(released[rows])
     guesses = [decode(substitute.decoder, released) for substitute in substitutes]
     best = most_plausible([(guess, 0.0) for guess in guesses], view.aux)

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View, later
 from splitleak.pieces import decode, invert_surrogate, most_plausible, squared_mmd, squared_variation, update
+from splitleak.pieces.effort import affordable
 from splitleak.pieces.message_bounds import Bounds, excess, mean_squared_excess, output_bounds
 
 
@@ -51,11 +52,12 @@ class QueryFree(Attack):
     lr: float = 1e-3
     width: int = 32  # channels of the decoder, and of the head in a u-shape
     start: Literal["middle", "mean"] = later("middle")  # of the search: of in_range, or the mean auxiliary record
-    restarts: Annotated[int, Field(ge=1)] = later(1)  # shadows to choose from, with `search`; paper: 1
+    restarts: Annotated[int, Field(ge=1)] = later(1)  # shadows to choose from, a quarter if records are large; paper: 1
 
     def run(self, view: View) -> Tensor:
         if self.invert == "search":
-            return most_plausible([self._search(view) for _ in range(self.restarts)], view.aux)
+            tries = affordable(self.restarts, view.in_shape)
+            return most_plausible([self._search(view) for _ in range(tries)], view.aux)
         shadow = self._train_shadow(view)
         defense = view.defense
         decoder = invert_surrogate(lambda x: defense.smash(shadow(x)), view, self.learn, self.batch, self.width)

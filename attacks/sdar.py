@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, Shape, View
-from splitleak.pieces import update
+from splitleak.pieces import affordable, update
 
 Batch = tuple[Tensor, Tensor | None]  # records or messages (B, ...), and their classes (B,) if the networks get them
 
@@ -51,7 +51,7 @@ class Sdar(Attack):
     record_lr: float = 3e-4  # of the discriminator of records; paper: l2 * decoder_lr = 5e-9
     every: Annotated[int, Field(ge=1)] = 5  # it learns from each fifth step of the training; paper: from each
     copy: bool = True  # the simulator has the client's architecture; False: an encoder of its own
-    tail: int = 3000  # steps on the released messages after the training; paper: 0
+    tail: int = 3000  # steps on the released messages after the training, a quarter if records are large; paper: 0
     batch: int = 64  # of the tail; paper: 128
     width: int = 32  # channels of the networks
 
@@ -67,8 +67,9 @@ class Sdar(Attack):
             if passed % self.every == 0:
                 simulator.learn((step.smashed, step.labels if has_labels else None), step.top)
         z, y, top = view.smashed, view.labels if has_labels else None, view.top
-        for done in range(self.tail):
-            simulator.slow_down(1 - done / self.tail)
+        tail = affordable(self.tail, view.in_shape)
+        for done in range(tail):
+            simulator.slow_down(1 - done / tail)
             i = torch.randint(len(z), (self.batch,), device=z.device)
             simulator.learn((z[i], None if y is None else y[i]), top)
         return simulator.decode(z, y)

@@ -31,7 +31,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from splitleak.contract import Attack, Goal, Grant, View, later
-from splitleak.pieces import most_plausible, update
+from splitleak.pieces import affordable, most_plausible, update
 from splitleak.pieces.message_bounds import Bounds, mean_squared_excess, output_bounds
 
 
@@ -46,9 +46,9 @@ class Unsplit(Attack):
     lr_clone: float = 1e-3  # paper: 1e-3
     tv: float = 0.1  # paper: 0.1
     l2: float = 0.0  # paper: 1
-    slice: int = 100  # targets at a time; paper: 1
+    slice: int = 100  # targets at a time, a quarter of them if records are large (`pieces.affordable`); paper: 1
     start: Literal["middle", "mean"] = later("middle")  # of in_range; or the mean auxiliary record; paper: middle
-    restarts: Annotated[int, Field(ge=1)] = later(1)  # solutions to choose from; paper: 1
+    restarts: Annotated[int, Field(ge=1)] = later(1)  # solutions to choose from, a quarter if large; paper: 1
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
@@ -56,7 +56,8 @@ class Unsplit(Attack):
         return needs | Grant.AUX if self.start == "mean" else needs
 
     def run(self, view: View) -> Tensor:
-        found = [self._solve(view)[:2] for _ in range(self.restarts)]  # guesses (N, *in) with their residuals
+        tries = affordable(self.restarts, view.in_shape)
+        found = [self._solve(view)[:2] for _ in range(tries)]  # guesses (N, *in) with their residuals
         if self.start == "mean":
             return most_plausible(found, view.aux)
         return min(found, key=lambda one: one[1])[0]
@@ -68,7 +69,8 @@ class Unsplit(Attack):
         if self.start == "mean":
             first = view.aux.mean(0)
         clone = view.fresh_bottom().eval()
-        bounds = zip(*(bound.split(self.slice) for bound in output_bounds(view.defense, smashed)), strict=True)
+        together = affordable(self.slice, view.in_shape)
+        bounds = zip(*(bound.split(together) for bound in output_bounds(view.defense, smashed)), strict=True)
         parts = [(z, first.repeat(len(z[0]), *[1] * first.dim()).requires_grad_()) for z in bounds]
         optimizers = [torch.optim.Adam([x], self.lr * (high - low), amsgrad=True) for _, x in parts]
         clone_optimizer = torch.optim.Adam([*clone.parameters(), torch.zeros(1)], self.lr_clone, amsgrad=True)

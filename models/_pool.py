@@ -12,7 +12,7 @@ class MaxOfPairs(nn.Module):
     """(..., L) -> (..., L / 2): the larger of each two neighbours; L is even. The same as MaxPool1d(2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        larger: Tensor = _Larger.apply(x)
+        larger: Tensor = _Larger.apply(x)  # type: ignore[no-untyped-call]
         return larger
 
 

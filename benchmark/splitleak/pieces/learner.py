@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from splitleak import nets
 from splitleak.contract import Shape, View
 from splitleak.pieces.decoding import decode, query_batches
+from splitleak.pieces.effort import affordable, is_large
 
 Size = Literal["P", "S", "M", "L", "XL"]
 Loss = Callable[[Tensor, Tensor], Tensor]  # (output, truth) -> ()
 Pairs = tuple[Tensor, Tensor]  # records (n, *in), and what the decoder should output for each (n, *out)
 
-LARGE = 4096  # values of a record, an image of 64x64: a step is slow, and a dense decoder memorises its records
 BLOCKS = {"M": 2, "L": 4, "XL": 8}  # residual blocks at the cut
 
 
@@ -28,11 +28,11 @@ BLOCKS = {"M": 2, "L": 4, "XL": 8}  # residual blocks at the cut
 class DecoderLearner:
     """Makes a decoder, trains it on queried pairs and keeps the checkpoint with the lowest held-out error."""
 
-    steps: int  # a quarter of them for records of LARGE values and more
+    steps: int  # a quarter of them for large records (`effort`)
     batch: int
     lr: float  # the peak of one cycle
     width: int  # channels
-    dense: int  # largest z, in values, for which outputs of fewer than LARGE values have a dense decoder too
+    dense: int  # largest z, in values, for which outputs that are not large have a dense decoder too
     checks: int  # checkpoints to choose from
     size: Size = "M"
 
@@ -51,7 +51,7 @@ class DecoderLearner:
         image = len(out_shape) == 3
         inner = None if image else out_range  # the mean of two images is clamped, not each of them
         parts = [nets.decoder(cut_shape, out_shape, inner, self.width, BLOCKS[self.size], full=self.size != "M")]
-        if max(cut, out) <= self.dense and out < LARGE:
+        if max(cut, out) <= self.dense and not is_large(out_shape):
             dense = nets.decoder((cut,), (out,), inner, self.width)
             parts.append(nn.Sequential(nn.Flatten(), dense, nn.Unflatten(1, out_shape)))
         return nn.Sequential(Mean(parts), nets.Clamped(*out_range)) if image and out_range else Mean(parts)
@@ -60,7 +60,7 @@ class DecoderLearner:
         """The decoder at its best checkpoint: the one with the lowest loss on the held-out pairs."""
         decoder = decoder.to(pairs[0].device)
         best, lowest = deepcopy(decoder), inf
-        steps = self.steps if prod(view.in_shape) < LARGE else max(self.steps // 4, 1)
+        steps = affordable(self.steps, view.in_shape)
         for step in self._descend(decoder, view, pairs, loss, steps):
             if (step + 1) % max(steps // self.checks, 1) == 0:
                 error = loss(decode(decoder, view.query(held[0])), held[1]).item()

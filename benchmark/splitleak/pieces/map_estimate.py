@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from splitleak.contract import Attack, View
 from splitleak.pieces.decoding import decode
+from splitleak.pieces.effort import affordable
 from splitleak.pieces.gaussian_prior import fit_prior
 from splitleak.pieces.latent_prior import fit_latent_prior
 from splitleak.pieces.learned_channel import LearnedChannel, learn_channel
@@ -101,12 +102,12 @@ class SearchAttack(Attack):
     lr: float = 0.2  # the start of a cosine schedule, in deviations of the prior
     learn: int = 1000  # steps of the decoder
     width: int = 64  # channels of the decoder
-    held: int = 128  # held-out records, at most a tenth of all
+    held: int = 128  # held-out records, at most a tenth of all; a quarter if records are large
 
     def _set_apart(self, records: Tensor) -> tuple[Tensor, Tensor]:
         """(n, *in) to learn from and (m, *in) held out, in a random order."""
         records = records[torch.randperm(len(records), device=records.device)]
-        m = max(min(self.held, len(records) // 10), 1)
+        m = max(min(affordable(self.held, records.shape[1:]), len(records) // 10), 1)
         return records[m:], records[:m]
 
     def _learner(self, batch: int = 32, checks: int = 10) -> DecoderLearner:

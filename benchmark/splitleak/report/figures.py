@@ -52,7 +52,7 @@ def main() -> None:
     from matplotlib import pyplot as plt
 
     folder = Path(sys.argv[1])
-    for name, source, draw in (("worst", "ecg.csv", worst_cases), ("sweep", "main.csv", sweeps)):
+    for name, source, draw in (("worst", "ecg_clean.csv", worst_cases), ("sweep", "main.csv", sweeps)):
         figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
         draw(pd.read_csv(folder / source), axes)
         axes.grid(alpha=0.3)
