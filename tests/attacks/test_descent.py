@@ -16,6 +16,10 @@ def test_a_network_that_does_not_learn_gets_no_gradient() -> None:
     assert server.weight.grad is None
 
 
+def test_a_client_without_weights_has_no_step() -> None:
+    update(torch.optim.SGD([torch.zeros(1)], 0.1), nn.Linear(3, 1)(torch.ones(2, 3)).sum())
+
+
 def test_a_loss_that_nothing_is_behind_moves_nothing() -> None:
     client = nn.Linear(4, 3)
     before = client.weight.detach().clone()

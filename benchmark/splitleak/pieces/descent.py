@@ -12,7 +12,7 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     No step where nothing that learns is behind the loss: a client without weights, a defence without a gradient.
     """
     optimizer.zero_grad()
-    if loss.requires_grad:
-        held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    if held and loss.requires_grad:
         loss.backward(inputs=held)
     optimizer.step()
