@@ -23,6 +23,7 @@ may settle on the wrong one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 import torch
@@ -57,10 +58,9 @@ class Fora(Attack):
 def substitute_of(attack: Fora, view: View) -> tuple[Substitute, Tensor]:
     """The substitute client that the attack learns, and the records that it guesses, (N, *in)."""
     substitutes = [Substitute(attack, view) for _ in range(attack.starts)]
-    for passed, step in enumerate(view.steps):
-        if passed % attack.every == 0:
-            for substitute in substitutes:
-                substitute.learn(step.smashed)
+    for step in islice(view.steps, 0, None, attack.every):
+        for substitute in substitutes:
+            substitute.learn(step.smashed)
     released = view.smashed  # (N, *cut)
     tail = affordable(attack.tail, view.in_shape)
     for done in range(tail):

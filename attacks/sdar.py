@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import prod
 from typing import Annotated
 
@@ -63,9 +64,8 @@ class Sdar(Attack):
     def run(self, view: View) -> Tensor:
         has_labels = Grant.LABELS in view.grants and view.task.kind == "classes"
         simulator = Simulator(self, view, view.classes if has_labels else 0)
-        for passed, step in enumerate(view.steps):
-            if passed % self.every == 0:
-                simulator.learn((step.smashed, step.labels if has_labels else None), step.top)
+        for step in islice(view.steps, 0, None, self.every):
+            simulator.learn((step.smashed, step.labels if has_labels else None), step.top)
         z, y, top = view.smashed, view.labels if has_labels else None, view.top
         tail = affordable(self.tail, view.in_shape)
         for done in range(tail):

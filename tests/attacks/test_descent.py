@@ -17,7 +17,10 @@ def test_a_network_that_does_not_learn_gets_no_gradient() -> None:
 
 
 def test_a_client_without_weights_has_no_step() -> None:
-    update(torch.optim.SGD([torch.zeros(1)], 0.1), nn.Linear(3, 1)(torch.ones(2, 3)).sum())
+    weights, server = torch.zeros(1), nn.Linear(3, 1)
+    update(torch.optim.SGD([weights], 0.1), server(torch.ones(2, 3)).sum())
+    assert torch.equal(weights, torch.zeros(1))
+    assert server.weight.grad is None
 
 
 def test_a_loss_that_nothing_is_behind_moves_nothing() -> None:

@@ -24,8 +24,10 @@ def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
             face, edge = (colour, "white") if leak > 0 else ("none", colour)
             axes.scatter(rows.utility.mean(), leak, s=size, marker=mark, zorder=2 - size / 1000, fc=face, ec=edge)
     for threat, mark in MARKS.items():
-        axes.scatter([], [], marker=mark, color="grey", label=threat.replace("_", " "))
-    axes.scatter([], [], fc="none", ec="grey", label="hollow: no attack beat guessing")
+        if threat in set(found.threat):
+            axes.scatter([], [], marker=mark, color="grey", label=threat.replace("_", " "))
+    if (found.groupby(["defense", "threat"]).worst.max() <= 0).any():
+        axes.scatter([], [], fc="none", ec="grey", label="hollow: no attack beat guessing")
     for defense, colour in colours.items():
         axes.plot([], [], color=colour, lw=5, label=defense)
     axes.set(xlabel="test accuracy", ylabel="advantage of the strongest attack", ylim=(-0.02, 1.02))
