@@ -11,6 +11,7 @@ Training?", AsiaCCS 2020, section 4.
 
 Differs from the paper:
 - The attack makes a guess that is scored. The paper puts channels beside records and judges by eye.
+- If the defence adds one of a few tensors, these shifts are removed first (`pieces.shifts`, adaptive).
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from splitleak.contract import Attack, Goal, Grant, View
+from splitleak.pieces.shifts import without_shifts
 
 
 @dataclass(frozen=True)
 class Channel(Attack):
     goal = Goal.INPUTS
-    needs = Grant.SMASHED | Grant.AUX
+    needs = Grant.SMASHED | Grant.AUX | Grant.DEFENSE
 
     sample: int = 256  # targets, and as many auxiliary records, on which the channel is chosen
 
     def run(self, view: View) -> Tensor:
-        z, x = view.smashed, view.aux
+        z, x = without_shifts(view), view.aux
         if len(view.cut_shape) == 1 or len(view.cut_shape) != len(view.in_shape):
             z = z.flatten(1)[:, None]  # (N, 1, D)
         few_z, few_x = z[: self.sample], x[: self.sample]

@@ -10,7 +10,8 @@ section 4.
 
 Differs from the paper:
 - The substitute sends through the defence, with fresh randomness, and the decoder learns from that (adaptive).
-- After the training there are `tail` more steps, on the released messages: the guess is for these.
+- After the training there are `tail` more steps, on the released messages: the guess is for these. If the defence adds
+  one of a few tensors, these shifts are removed first (`pieces.shifts`).
 - Several substitutes learn side by side, and the one whose guesses are distributed most like auxiliary records counts.
   One alone can settle on messages that only look right (behind `nopeek` on heartbeats one of six did: advantage .23
   instead of .97, and a discrepancy from real records of .078 instead of .016 and less).
@@ -34,6 +35,7 @@ from torch import Tensor
 from splitleak import nets
 from splitleak.contract import Attack, Goal, Grant, View
 from splitleak.pieces import affordable, decode, gradient_between, most_plausible, squared_mmd, update
+from splitleak.pieces.shifts import without_shifts
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def substitute_of(attack: Fora, view: View) -> tuple[Substitute, Tensor]:
     for step in islice(view.steps, 0, None, attack.every):
         for substitute in substitutes:
             substitute.learn(step.smashed)
-    released = view.smashed  # (N, *cut)
+    released = without_shifts(view)  # (N, *cut)
     tail = affordable(attack.tail, view.in_shape)
     for done in range(tail):
         rows = torch.randint(len(released), (attack.batch,), device=released.device)

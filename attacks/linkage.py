@@ -1,11 +1,12 @@
 """Linkage (after Hatch et al. 2006): embed messages so that those of one person lie together, by whitening.
 
 Two messages are of one person if the cosine of their embeddings is high. Guess (N, D). Without training data of his own
-the attacker centres the messages z (N, *cut) and whitens them with their own covariance (`learned = false`). With
-auxiliary records of known people (`learned = true`) he queries the client for them, through the defence, and learns
-twice from the replies: least squares from messages to records, which leaves out what the defence's noise alone moves;
-and the whitening under which decoded records of the same person differ as little as possible, made of the covariance of
-their deviations from the person's mean. Cross-validation over auxiliary people chooses its shrinkage.
+(`learned = false`) the attacker centres the messages z (N, *cut) and whitens them with their own covariance; before, he
+removes the shifts if the defence adds one of a few (`pieces.shifts`). With auxiliary records of known people
+(`learned = true`) he queries the client for them, through the defence, and learns twice from the replies: least squares
+from messages to records, which leaves out what the defence's noise alone moves; and the whitening under which decoded
+records of the same person differ as little as possible, made of the covariance of their deviations from the person's
+mean. Cross-validation over auxiliary people chooses its shrinkage.
 
 Source: Hatch, Kajarekar, Stolcke, "Within-Class Covariance Normalization for SVM-based Speaker Recognition",
 Interspeech 2006, section 3. Linkability is one of the three risks of anonymisation in opinion WP216 (2014) of the
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from splitleak.contract import Attack, BadInput, Goal, Grant, View
 from splitleak.pieces.components import best_map, leading, whitened
+from splitleak.pieces.shifts import without_shifts
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,11 @@ class Linkage(Attack):
 
     @property
     def needs(self) -> Grant:  # type: ignore[override]
-        known = Grant.QUERY | Grant.AUX | Grant.AUX_LABELS
-        return Grant.SMASHED | known if self.learned else Grant.SMASHED
+        return Grant.SMASHED | (Grant.QUERY | Grant.AUX | Grant.AUX_LABELS if self.learned else Grant.DEFENSE)
 
     def run(self, view: View) -> Tensor:
-        z = view.smashed
         if not self.learned:
+            z = without_shifts(view)
             f = leading(z)(z)  # (N, D)
             return f @ whitened(f, self.shrink)
         person = getattr(view, "aux_persons", None)  # (M,)
@@ -58,6 +59,6 @@ class Linkage(Attack):
         x = view.aux.flatten(1).double().repeat(self.draws, 1)  # (draws * M, in)
         size = f.square().mean() * torch.eye(f.shape[1], dtype=f.dtype, device=f.device)
         decode = torch.linalg.solve(f.T @ f / len(f) + self.ridge * size, f.T @ (x - x.mean(0)) / len(f))  # (E, in)
-        known, guess = leading(f @ decode), project(z) @ decode
+        known, guess = leading(f @ decode), project(view.smashed) @ decode
         apart = best_map(known(f @ decode), person.repeat(self.draws))
         return (known(guess) - known(guess).mean(0)) @ apart

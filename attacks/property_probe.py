@@ -27,6 +27,7 @@ from splitleak.attacks.fora import Fora, substitute_of
 from splitleak.contract import Attack, Goal, Grant, View
 from splitleak.pieces.components import leading
 from splitleak.pieces.probe import probe
+from splitleak.pieces.shifts import without_shifts
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PropertyProbe(Attack):
         sent = torch.cat(self._messages(view, x))  # (draws * M, *cut)
         project = leading(sent)
         rule = probe(project(sent), yes.repeat(self.draws), person.repeat(self.draws))
-        return rule(project(view.smashed))
+        return rule(project(view.smashed if self.source == "query" else without_shifts(view)))
 
     def _messages(self, view: View, x: Tensor) -> list[Tensor]:
         """What the client, or its substitute, sends for auxiliary records, `draws` times."""

@@ -13,6 +13,7 @@ from splitleak.attacks.linkage import Linkage
 from splitleak.attacks.property_probe import PropertyProbe
 from splitleak.contract import BadInput, Grant, Task, View
 from splitleak.contract.view import Facts
+from splitleak.defenses.none import NoDefense
 from splitleak.pieces.components import best_map, deviations, folds_of, leading
 from splitleak.pieces.pairs import linkage_auc
 from splitleak.pieces.probe import Examples, best_rule, ridges
@@ -43,8 +44,8 @@ def view_of(send: Send, query: Send | None = None, **more: Any) -> View:
         for name, t in tensors.items()
         if t is not None
     }
-    sources["query"] = lambda: query or send
-    grants = Grant.SMASHED | Grant.AUX | Grant.AUX_LABELS | Grant.QUERY
+    sources |= {"query": lambda: query or send, "defense": NoDefense}
+    grants = Grant.SMASHED | Grant.AUX | Grant.AUX_LABELS | Grant.QUERY | Grant.DEFENSE
     return View(Facts((WIDTH,), (-9, 9), tuple(z.shape[1:]), None, Task("classes", 2), 32, len(z)), grants, sources)
 
 

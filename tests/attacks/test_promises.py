@@ -46,6 +46,7 @@ ATTACKS = [name for name in plugins.names("attack") if name != "blind"]  # `blin
 
 HERE, INPUTS, LABELS = "test_promises.py::test_", "test_attacks_inputs.py::test_", "test_attacks_labels.py::test_"
 HIJACK, PICTURES = "test_attacks_hijack.py::test_", "test_attacks_images.py::test_"
+SHIFTS = "test_shifts.py::test_"
 MAP, FEDERATED = "test_map_search.py::test_", "../train/test_federation_defenses.py::test_"
 SDAR, URVFL, FORA = "test_attacks_sdar.py::test_", "test_attacks_urvfl.py::test_", "test_attacks_fora.py::test_"
 HEADS, NOISY = f"{LABELS}the_gradients_of_a_head_give_its_labels_away", "test_attacks_noisy_labels.py::test_"
@@ -123,12 +124,14 @@ OF_RECORDS, OF_LABELS = f"{HERE}who_knows_the_defence_finds_more", f"{HERE}who_k
 CODES = f"{HERE}the_critic_sees_codes_through_the_defence"
 AWARE = {  # a test that fails where the attack does not know the defence; a planted mistake shows that it does fail
     "adra": f"{OF_RECORDS}[adra]",
+    "channel": f"{SHIFTS}the_channel_of_who_knows_the_defence_shows_the_record",
     "cosine": f"{OF_LABELS}[cosine]",
     "fora": f"{FORA}the_substitute_sends_through_the_defence",
     "fsha": f"{CODES}[fsha]",
     "gradient_match": f"{OF_LABELS}[gradient_match]",
     "inverse_labels": f"{OF_RECORDS}[inverse_labels]",
     "inverse_network": f"{OF_RECORDS}[inverse_network]",
+    "linkage": f"{SHIFTS}linkage_of_who_knows_the_defence_is_as_if_there_were_none",
     "lira": f"{SHADOWS}the_shadows_have_the_defence_of_the_victim",
     "map_search": f"{MAP}missing_elements_are_not_elements_of_value_0",
     "noisy_labels": f"{NOISY}a_class_whose_majority_is_sent_as_another_is_found_by_who_knows_the_defence",
@@ -147,13 +150,11 @@ AWARE = {  # a test that fails where the attack does not know the defence; a pla
     "urvfl": f"{URVFL}the_discriminator_sees_codes_through_the_defence",
 }
 UNAWARE = {  # why knowing the defence would not help, or who uses the knowledge in its place
-    "channel": "it shows a channel of the message itself and has no stand-in for the client; `fora` knows the defence",
     "completion": "it reads messages of its own client part; past the defence, by that part, its null were not empty",
     "exploit": "without hints only the sizes of the groups name them, and label_dp keeps the order of the sizes; two "
     "classes differ by the sign that max_norm hides, and where there are more, lines named fewer labels",
     "fsha_published": "it is as published; `fsha` knows the defence",
     "gradient_inversion": "it compares directions, which clipping leaves alone, and a sum arrives as an update of all",
-    "linkage": "on the wire it whitens what was sent, noise included; `learned = true` queries through the defence",
     "membership": "one threshold for all scores, which no noise reorders in expectation; a flipped label is trained on",
     "norm": "it ranks lengths, and the length is all that max_norm draws anew",
 }

@@ -55,6 +55,7 @@ SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
 CONTROL = "score/test_control_population.py::test_"
 PROMISES = "attacks/test_promises.py::test_"
+SHIFTS = "attacks/test_shifts.py::test_"
 MORE, NAMES = f"{PROMISES}who_knows_the_defence_finds_more", f"{PROMISES}who_knows_the_defence_names_more_labels"
 CODES = f"{PROMISES}the_critic_sees_codes_through_the_defence"
 PEOPLE = "score/test_people.py::test_"
@@ -128,6 +129,10 @@ PLANTED = [
             "sent = plain if added else defense.smash(plain)", "sent = plain", f"{MORE}[rmle]"),
     Mistake("a search does not take a missing element for a zero", "pieces/message_bounds.py",
             "channel.bounds(z))", "(z, z))", f"{MORE}[query_free] {MORE}[unsplit]"),
+    Mistake("the few tensors of a defence are removed from what is on the wire", "pieces/shifts.py",
+            "return z - nearest(means, z) + means.mean(0)", "return z",
+            f"{SHIFTS}the_channel_of_who_knows_the_defence_shows_the_record "
+            f"{SHIFTS}linkage_of_who_knows_the_defence_is_as_if_there_were_none"),
     Mistake("a pseudo-client sends through the defence", "attacks/pcat.py",
             "return self.defense.smash(self.client(x))", "return self.client(x)", f"{MORE}[pcat]"),
     Mistake("a substitute client sends through the defence", "attacks/fora.py",
