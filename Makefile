@@ -44,6 +44,9 @@ reference: $(MADE)
 	    $(BIN)/splitleak run $$matrix --out runs/reference; \
 	    cp runs/reference/leaderboard.csv results/reference/$$matrix.csv; \
 	done
+	set -e; for matrix in ecg ecg_clean; do for table in verdicts costs; do \
+	    $(BIN)/python -m splitleak.report.$$table $$matrix runs/reference results/reference/$${matrix}_$$table.csv; \
+	done; done
 	set -e; for matrix in ecg_detectors ecg_detectors_urvfl; do \
 	    $(BIN)/python -m splitleak.report.detection $$matrix runs/reference results/reference/$${matrix}_summary.csv; \
 	done

@@ -49,7 +49,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "fsha": (SIGNALS, SHORT),
     "splitspy": (SIGNALS, SHORT),
     "urvfl": (SIGNALS, SHORT),
-    "linkage": (PEOPLE, {}),
+    "linkage": (PEOPLE, {"tail": 300}),
     "property_probe": (BEATS | {"dataset": PEOPLE["dataset"] | {"split": "clean"}}, {"tail": 1000}),
     "gradient_inversion": (
         {
@@ -60,7 +60,7 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fora", "fsha", "property_probe", "sdar", "splitspy", "urvfl")
+SLOW = ("fora", "fsha", "property_probe", "sdar", "splitspy", "urvfl", "source=substitute")
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 
@@ -117,7 +117,7 @@ def toy_of(attack: Attack) -> Callable[[Attack, Stage], float]:
 
 
 @pytest.mark.parametrize(
-    "label", [pytest.param(label, marks=[pytest.mark.slow] * (label.partition("(")[0] in SLOW)) for label in ATTACKS]
+    "label", [pytest.param(n, marks=[pytest.mark.slow] * any(slow in n for slow in SLOW)) for n in ATTACKS]
 )
 def test_each_attack_of_a_suite_finds_what_can_be_found(
     stage: Stage, label: str, monkeypatch: pytest.MonkeyPatch

@@ -33,7 +33,7 @@ SIMILARITY: list[Any] = [
 ]  # fmt: skip
 PEOPLE: list[Any] = [
     "property_probe", {"name": "property_probe", "source": "substitute"}, "linkage",
-    {"name": "linkage", "learned": True},
+    {"name": "linkage", "learned": True}, {"name": "linkage", "learned": True, "source": "substitute"},
 ]  # fmt: skip
 BY_HAND: dict[str, list[Any]] = {  # the attacks of standard_1 that a protocol allows, in any order
     "vanilla": [

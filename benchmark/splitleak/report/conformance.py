@@ -21,7 +21,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 from splitleak.plan.cell import Cell
 from splitleak.records import Record
-from splitleak.report import csv_file
+from splitleak.report import command, csv_file
 from splitleak.report.published_attacks import FIGURES, MATRICES, Figure
 from splitleak.score.attempt import Attempt
 from splitleak.score.scene import Scene
@@ -109,7 +109,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
 def main() -> None:
     import pandas as pd
 
-    runs, out = map(Path, sys.argv[1:3])
+    runs, out = map(Path, command.arguments("RUNS", "OUT.csv"))
     found = table(runs)
     csv_file.write_table(pd.DataFrame(found, columns=COLUMNS), out, "%.5g")
     sys.stdout.write(f"{markdown(found)}\n")

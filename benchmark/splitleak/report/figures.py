@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from splitleak.report import command
 
 MARKS = {"eavesdropper": "v", "honest_server": "o", "malicious_server": "*", "query_server": "s", "white_box": "D"}
 
@@ -53,7 +54,7 @@ def main() -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    folder = Path(sys.argv[1])
+    folder = Path(command.arguments("DIR")[0])
     for name, source, draw in (("worst", "ecg_clean.csv", worst_cases), ("sweep", "main.csv", sweeps)):
         figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
         draw(pd.read_csv(folder / source), axes)

@@ -6,7 +6,6 @@ Source of the reported figures: Abuadbba et al., AsiaCCS 2020, tables and logs o
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.plan import matrix
 from splitleak.plan.cell import Cell
 from splitleak.plan.seeds import Stream
-from splitleak.report import csv_file
+from splitleak.report import command, csv_file
 from splitleak.report.invertibility import invertibility
 from splitleak.score import channel
 from splitleak.score.targets import unique
@@ -104,7 +103,7 @@ def measured(cell: Cell, worker: Worker, kept: Kept) -> dict[str, float]:
 def main() -> None:
     import pandas as pd
 
-    runs, out = map(Path, sys.argv[1:3])
+    runs, out = map(Path, command.arguments("RUNS", "OUT.csv"))
     csv_file.write_table(pd.DataFrame(table(runs)), out, "%.4f")
 
 
