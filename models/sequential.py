@@ -8,8 +8,6 @@ child is the head.
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +18,8 @@ import torch
 from torch import nn
 
 from splitleak.contract import BadInput, Model, Protocol, Shape, Task
-from splitleak.loading import files_of, load_file, one_line
+from splitleak.loading import files_of, one_line
+from splitleak.models._from_file import called, function_in, separate
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,7 @@ class Sequential(Model):
         file, _, name = self.of.rpartition(":")
         if not file.endswith(".py") or not name.isidentifier():
             raise BadInput(f"model 'sequential': of = '{self.of}'; it must be FILE.py:FUNCTION, as in 'net.py:make'")
-        function = getattr(load_file(self._file, self._who), name, None)
-        if not callable(function):
-            raise BadInput(f"{self._who}: the file has no function '{name}'")
-        return function  # type: ignore[no-any-return]
+        return function_in(self._file, self.of, self._who)
 
     @torch.no_grad()
     def _check_shapes(self, blocks: list[nn.Module], in_shape: Shape, task: Task) -> None:
@@ -80,27 +76,13 @@ class Sequential(Model):
 
 
 def _blocks(function: Callable[[], Any], who: str) -> list[nn.Module]:
-    """The children of a new network, none of which shares anything with another or works in place.
-
-    A function may return the same network twice, and a network may hold the same child twice. A child that works in
-    place would overwrite what was sent.
-    """
-    try:
-        network = function()
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{who} raised {one_line(error)}") from error
+    """The children of a new network."""
+    network = called(function, who)
     if not isinstance(network, nn.Sequential):
         raise BadInput(f"{who} returns {type(network).__name__}; it must return an nn.Sequential")
     if len(network) < 2:
         raise BadInput(f"{who} returns a network of {len(network)} children; to be cut it needs two or more")
-    owners = Counter(id(p) for block in network for p in {*block.parameters()})
-    if any(count > 1 for count in owners.values()):
-        raise BadInput(f"{who}: two children share weights; each must have its own, because a cut may part them")
-    blocks = [copy.deepcopy(block) for block in network]
-    for module in (module for block in blocks for module in block.modules()):
-        if getattr(module, "inplace", False) is True:
-            module.inplace = False  # type: ignore[assignment]
-    return blocks
+    return separate(network, who)
 
 
 @lru_cache

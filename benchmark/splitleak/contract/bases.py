@@ -59,6 +59,13 @@ class Model(Plugin, ABC):
         head = Head(*blocks[last:]) if has_head else None
         return Split(Bottom(*blocks[:cut]), nn.Sequential(*blocks[cut:last]), head)
 
+    def untrained(self, in_shape: Shape, task: Task, cut: int, protocol: Protocol) -> Split:
+        """The same network with weights that an attacker drew: who knows the architecture has this.
+
+        Override it where `split` returns weights that were learned.
+        """
+        return self.split(in_shape, task, cut, protocol)
+
 
 class Attack(Plugin, ABC):
     """An attacker. It receives a View, never the ground truth, and returns a guess that the harness scores."""

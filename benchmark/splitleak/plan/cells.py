@@ -136,6 +136,7 @@ def _with_control(cell: Cell) -> Cell:
 def _attacked(victim: Cell, of: Made, threat: str | None, aux: Grant) -> Cell:
     attack = cast(Attack, of.plugin)
     threat, why = _threat(victim.protocol, attack.goal, attack.needs, aux, threat)
+    why = why or _untrained(victim, attack.needs)
     return replace(
         victim,
         attack=of.spec,
@@ -145,6 +146,14 @@ def _attacked(victim: Cell, of: Made, threat: str | None, aux: Grant) -> Cell:
         tampers=Grant.TAMPER in attack.needs,
         shadows=attack.shadows if Grant.SHADOWS in attack.needs else 0,
     )
+
+
+def _untrained(victim: Cell, needs: Grant) -> str | None:
+    """Why an attack cannot run on weights that stay as they are."""
+    training = needs & (Grant.TAMPER | Grant.SHADOWS)
+    if victim.train.epochs or not training:
+        return None
+    return f"[train] epochs = 0: nothing is trained, and {training.name} needs a training"
 
 
 @lru_cache

@@ -19,7 +19,7 @@ class Train:
     """`[train]`: how a victim is trained. Client and server use the same optimiser settings."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-    epochs: Positive = 20  # passes over the private records
+    epochs: Annotated[int, Field(ge=0)] = 20  # passes over the private records; 0: the weights stay as they are
     batch_size: Annotated[int, Field(ge=2)] = 32  # records
     lr: Annotated[float, Field(gt=0)] = 1e-3  # learning rate of the first epoch
     optimizer: Literal["adam", "sgd"] = "adam"

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from splitleak.contract import Grant, Shadow, Step, Update, View
+from splitleak.contract import BadInput, Grant, Shadow, Step, Update, View
 from splitleak.contract.split import SmashedOnly
 from splitleak.contract.view import Facts, Guesser
 from splitleak.plan.seeds import Stream
@@ -123,14 +123,18 @@ class Sources:
     def _fresh_bottom(self) -> nn.Module:
         """Initialised from the attacker's own randomness: the victim's seed would reveal its first weights."""
         case, data = self.scene.case, self.scene.data
-        split = case.model.split(data.in_shape, data.task, case.cut, case.cell.protocol)
-        return SmashedOnly(case.defense.shape(split).bottom.to(self.device))
+        split = case.model.untrained(data.in_shape, data.task, case.cut, case.cell.protocol)
+        bottom = case.defense.shape(split).bottom.to(self.device)
+        if not case.cell.train.epochs and _gives_away(bottom, self.victim.split.bottom):
+            problem = "its weights were learned, and `untrained` returns them: an attacker would hold them"
+            raise BadInput(f"model '{case.model}': {problem}; override it, or use the model 'own_network'")
+        return SmashedOnly(bottom)
 
     def _fresh_model(self) -> nn.Module:
         """The same for a network in one piece."""
         case, data = self.scene.case, self.scene.data
         cut = case.model.cuts("u_shape" if case.model.u_shaped else "vanilla")[0]
-        return case.model.split(data.in_shape, data.task, cut, case.cell.protocol).to(self.device)
+        return case.model.untrained(data.in_shape, data.task, cut, case.cell.protocol).to(self.device)
 
     def _updates(self) -> list[Update]:
         """The updates, by training again. The weights must come out bit-identical, or the record would be wrong."""
@@ -161,6 +165,12 @@ class Sources:
         self.attempt.settle()
         with self.attempt.stream:
             return others.x, channel.send(self.victim, others.x, self.scene.aux.x)
+
+
+def _gives_away(fresh: nn.Module, trained: nn.Module) -> bool:
+    """Whether a matrix or kernel of a network that should be fresh is the trained one; biases may well be equal."""
+    known = trained.state_dict()
+    return any(t.ndim > 1 and name in known and torch.equal(t, known[name]) for name, t in fresh.state_dict().items())
 
 
 def _unlike(x: Tensor, targets: Tensor) -> Tensor:
