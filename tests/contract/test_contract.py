@@ -28,7 +28,8 @@ from ..conftest import TOYS
 ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
 HERE = Path.cwd()
 TINY = {"name": "ecg_synthetic", "n": 500}
-GIVEN = {"sequential": {"of": f"{TOYS}/toy_net.py:make"}}  # parameters whose legal values no type can say
+NET = f"{TOYS}/toy_net.py:make"
+GIVEN = {"sequential": {"of": NET}, "own_network": {"client": NET}}  # parameters whose legal values no type can say
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
 FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
 PROTOCOLS = ("vanilla", "u_shape")

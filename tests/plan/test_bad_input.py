@@ -99,7 +99,7 @@ AXES = {
     "defence as an attack": ('attack = ["splitleak.attacks.blind:Defense"]', "has no Attack of that name"),
 }  # fmt: skip
 TRAIN = {
-    "zero epochs": ("epochs = 0", r"\[train\]: epochs: must be greater than or equal to 1, not 0"),
+    "fewer epochs than none": ("epochs = -1", r"\[train\]: epochs: must be greater than or equal to 0, not -1"),
     "text for epochs": ('epochs = "2"', r"\[train\]: epochs: must be a valid integer, not '2'"),
     "half an epoch": ("epochs = 1.5", r"\[train\]: epochs: must be a valid integer"),
     "true for epochs": ("epochs = true", r"\[train\]: epochs: must be a valid integer, not True"),
