@@ -55,7 +55,7 @@ SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
 CONTROL = "score/test_control_population.py::test_"
 PROMISES = "attacks/test_promises.py::test_"
-SHIFTS = "attacks/test_shifts.py::test_"
+SHIFTS, OWN = "attacks/test_shifts.py::test_", "models/test_own_network.py::test_"
 MORE, NAMES = f"{PROMISES}who_knows_the_defence_finds_more", f"{PROMISES}who_knows_the_defence_names_more_labels"
 CODES = f"{PROMISES}the_critic_sees_codes_through_the_defence"
 PEOPLE = "score/test_people.py::test_"
@@ -129,6 +129,12 @@ PLANTED = [
             "sent = plain if added else defense.smash(plain)", "sent = plain", f"{MORE}[rmle]"),
     Mistake("a search does not take a missing element for a zero", "pieces/message_bounds.py",
             "channel.bounds(z))", "(z, z))", f"{MORE}[query_free] {MORE}[unsplit]"),
+    Mistake("an attacker who knows the architecture gets new weights", "models/own_network.py",
+            "if torch.equal(t, known[name]):", "if False:",
+            f"{OWN}who_knows_the_architecture_does_not_get_the_weights"),
+    Mistake("a model that hands out learned weights is refused", "score/sources.py",
+            "if not case.cell.train.epochs and _gives_away(", "if case.cell.train.epochs and _gives_away(",
+            f"{OWN}a_model_that_gives_its_learned_weights_to_attackers_is_refused"),
     Mistake("the few tensors of a defence are removed from what is on the wire", "pieces/shifts.py",
             "return z - nearest(means, z) + means.mean(0)", "return z",
             f"{SHIFTS}the_channel_of_who_knows_the_defence_shows_the_record "
