@@ -49,6 +49,7 @@ class DPSGD(Defense):
     Layers that mix records, such as batch norm, have no gradients of single records and are refused.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
     noise_multiplier: Positive = 1.0  # larger, more noise
     max_grad_norm: Positive = 1.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5

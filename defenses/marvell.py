@@ -41,6 +41,7 @@ class Marvell(Defense):
     unchanged.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # paper: 0.1 to 25
 
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ class MaxNorm(Defense):
     still cluster. A gradient of exactly zero stays zero. There is no parameter, as published.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
+
     def gradient(self, g: Tensor, y: Tensor) -> Tensor:
         """(B, ...) -> (B, ...), batch by batch."""
         flat = g.double().flatten(1)

@@ -11,4 +11,4 @@ from splitleak.contract import Defense
 class NoDefense(Defense):
     """Sends the smashed data, or the update, unchanged."""
 
-    protocols = ("central", "vanilla", "u_shape", "fedavg")
+    protocols = ("central", "vanilla", "u_shape", "inference", "fedavg")

@@ -28,6 +28,7 @@ class NoPeek(Defense):
     values). Therefore the metrics report another, bias-corrected form.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5  # beside the task's loss of weight 1
 
     def penalty(self, x: Tensor, z: Tensor, sent: Tensor, y: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class ProxyAdversary(Defense):
     the victim.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
     weight: Annotated[float, Field(ge=0, lt=1)] = 0.99  # published: 0.99; 0: the proxy learns, the client ignores it
     hinge: bool = False  # True: no reward beyond the error of the median record, which needs no z; published: no limit
     width: Annotated[int, Field(ge=4)] = 16  # channels of the proxy; published: 32, in five layers

@@ -37,6 +37,7 @@ class Scrutinizer(Defense):
     Several clients share one window, as if they exchanged their areas.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.75
     window: Annotated[int, Field(ge=1)] = 10  # batches
     warmup: Annotated[int, Field(ge=0)] = (

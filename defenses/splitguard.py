@@ -42,6 +42,7 @@ class SplitGuard(Defense):
     share one state, as if they exchanged their gradients.
     """
 
+    protocols = ("central", "vanilla", "u_shape")  # it acts while the network learns
     p_fake: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of fake batches; paper: .1
     start: Annotated[int, Field(ge=0)] = 20  # batches before the first one that may be fake; paper: 20
     policy: Literal["fast", "avg-10", "avg-50", "voting"] = "avg-50"

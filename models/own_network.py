@@ -6,14 +6,15 @@ same for `server`. With `[train] epochs = 0` nothing is trained, and the attacks
 that is an nn.Sequential can be cut after each of its children: cut k leaves the first k at the client, and what is left
 runs at the server. The last cut, the client as it is, is the default. Both parts are attacked in eval mode.
 
-Without a server's part an answer of zeros takes its place: no accuracy means anything then, nor what is learned from
-gradients or from the server's part.
+Without a server's part an answer of zeros takes its place, no accuracy means anything, and the protocol is `inference`:
+nothing but messages crosses. Attacks that need the server's part are skipped then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from torch import Tensor, nn
 
 from splitleak.contract import BadInput, Model, Protocol, Shape, Split, Task
 from splitleak.loading import files_of, one_line
+from splitleak.models._compiled import COMPILED, compiled
 from splitleak.models._from_file import called, function_in, separate
+from splitleak.models._held import MARK, held
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 CONVERT = "safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
@@ -35,10 +38,14 @@ CONVERT = "safetensors.torch.save_file(module.state_dict(), 'weights.safetensors
 class OwnNetwork(Model):
     """Takes the records that the client takes; a server's part must give what the task needs."""
 
-    client: str  # FILE.py:FUNCTION
+    client: str  # FILE.py:FUNCTION, or a TorchScript (.ts) or exported (.pt2) program
     weights: str = ""  # of the client, a safetensors file; "": those that the function gives it
     server: str = ""  # FILE.py:FUNCTION; "": none
     server_weights: str = ""
+
+    @property
+    def answers(self) -> bool:  # type: ignore[override]
+        return bool(self.server)
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         client = self._part("client", self.weights)
@@ -60,17 +67,26 @@ class OwnNetwork(Model):
                 t.copy_(t.flatten()[torch.randperm(t.numel(), device=t.device)].view(t.shape))
         return split
 
+    def usual_protocol(self) -> Protocol:
+        """Whoever has no server's part can only send messages."""
+        return "vanilla" if self.server else "inference"
+
     def cuts(self, protocol: Protocol) -> list[int]:
-        """After each child of the client, the last one first; there is no head for a u-shape."""
+        """After each child of the client, the last one first; there is no head for a u-shape, and maybe no server."""
         with torch.random.fork_rng(devices=[]):
             n = len(self._part("client", ""))
-        return [] if protocol == "u_shape" else [n, *range(1, n)]
+        legal = protocol in ("inference", "central") or (protocol == "vanilla" and bool(self.server))
+        return [n, *range(1, n)] if legal else []
 
     def sources(self) -> list[Path]:
         self.cuts("vanilla")  # calls the function, which may import more files
-        written = [part for part in (self.client, self.server) if part]
-        code = [file for part in written for file in files_of(self.path(part.rpartition(":")[0]))]
-        return [*dict.fromkeys(code), *(self.path(file) for file in (self.weights, self.server_weights) if file)]
+        written = [part for part in (self.client, self.server) if part and not part.startswith(MARK)]
+        whole = [part for part in written if Path(part).suffix in COMPILED]
+        code = [file for part in written if part not in whole for file in files_of(self.path(part.rpartition(":")[0]))]
+        return [
+            *dict.fromkeys(code),
+            *(self.path(file) for file in (*whole, self.weights, self.server_weights) if file),
+        ]
 
     def _who(self, part: str) -> str:
         return f"model 'own_network': {part} '{getattr(self, part)}'"
@@ -87,6 +103,10 @@ class OwnNetwork(Model):
 
     def _function(self, part: str) -> Callable[[], Any]:
         written = getattr(self, part)
+        if written.startswith(MARK):
+            return held(written, self._who(part))
+        if not written.endswith(".py") and (file := self.path(written)).suffix in COMPILED:
+            return partial(compiled, file, self._who(part))
         file, _, name = written.rpartition(":")
         if not file.endswith(".py") or not name.isidentifier():
             raise BadInput(f"{self._who(part)}: it must be FILE.py:FUNCTION, as in 'net.py:{part}'")

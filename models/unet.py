@@ -37,7 +37,7 @@ class UNet(Model):
 
     def cuts(self, protocol: Protocol) -> list[int]:
         default = min(2, self.levels - 1)  # the middle one of the published cuts 1, 2, 3
-        legal = [] if protocol == "vanilla" else range(1, self.levels)
+        legal = [] if protocol != "u_shape" else range(1, self.levels)
         return sorted(legal, key=lambda cut: cut != default)
 
     def split(self, in_shape: Shape, task: Task, cut: int, protocol: Protocol) -> Split:

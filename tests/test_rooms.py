@@ -22,6 +22,7 @@ ROOMS = (  # a file may import from its own room and from rooms that stand befor
     ("attacks", "defenses", "models", "datasets"),
     ("plan",), ("train",), ("score",), ("jobs",), ("report",),
     ("only", "main_guard", "api"),
+    ("auditing",),
     ("wire",),
     ("cli", "__main__"),
 )  # fmt: skip

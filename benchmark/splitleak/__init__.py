@@ -2,6 +2,7 @@
 
 records = splitleak.run("quick")        # a path, the name of a matrix that ships, or a dict of the same form
 table = splitleak.leaderboard(records)  # a pandas table
+print(splitleak.audit(client, members, strangers))  # a network and records of one's own
 
 A plug-in imports its base class and its types from this package: `from splitleak import Attack, Goal, Grant, View`.
 A record is a dictionary; `Record` documents its fields.
@@ -17,6 +18,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from splitleak.api import leaderboard as leaderboard
     from splitleak.api import run as run
+    from splitleak.auditing.outcome import Audit as Audit
+    from splitleak.auditing.python import audit as audit
     from splitleak.contract import Attack as Attack
     from splitleak.contract import BadInput as BadInput
     from splitleak.contract import Data as Data
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
     from splitleak.contract import View as View
     from splitleak.records import Record as Record
 
-PLACES = {"leaderboard": "api", "run": "api", "Record": "records"} | dict.fromkeys(
+PLACES = {
+    "leaderboard": "api", "run": "api", "Record": "records", "audit": "auditing.python", "Audit": "auditing.outcome",
+} | dict.fromkeys(
     (
         "Attack", "BadInput", "Data", "Dataset", "Defense", "Detected", "Exposure", "Goal", "Grant", "Head", "Hooks",
         "Model", "Privacy", "Records", "Shadow", "Split", "Step", "Task", "Update", "View",

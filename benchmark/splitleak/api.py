@@ -19,6 +19,7 @@ from splitleak.jobs.worker import Worker
 from splitleak.main_guard import need_main_guard
 from splitleak.only import select
 from splitleak.plan import matrix as matrices
+from splitleak.plan.matrix import Matrix
 from splitleak.printable import shown
 from splitleak.process_settings import STANDARD, unchanged
 from splitleak.records import Record
@@ -57,13 +58,18 @@ def run(
     """
     if unknown := limits.keys() - Limits.__annotations__.keys():
         raise TypeError(f"run() has no option {', '.join(sorted(unknown))}")
-    timeout, progress = limits.get("timeout"), limits.get("progress", False)
     whole = select(matrices.read(matrix, data=data), only)
-    notes = Notes(progress)
-    notes.show(whole.notes)
     folder = (
         Path(out) if out is not None else Path("runs") / ("matrix" if isinstance(matrix, dict) else Path(matrix).stem)
     )
+    return run_cells(whole, folder, workers, device, limits)
+
+
+def run_cells(whole: Matrix, folder: Path, workers: int, device: str, limits: Limits) -> list[Record]:
+    """Run the cells of a matrix that was read and return their records."""
+    timeout, progress = limits.get("timeout"), limits.get("progress", False)
+    notes = Notes(progress)
+    notes.show(whole.notes)
     if type(workers) is not int or workers < 1:
         raise BadInput(f"--workers must be a whole number from 1, not {shown(workers)}")
     need_main_guard(workers)

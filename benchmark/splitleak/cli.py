@@ -86,6 +86,46 @@ def run(given: RunOptions) -> None:
 app.command(cls=PlainHelp)(with_options(run, RunOptions))
 
 
+@dataclass
+class AuditOptions:
+    declaration: Annotated[Path, typer.Argument(metavar="[AUDIT.toml]")] = Path("audit.toml")
+    init: Annotated[bool, typer.Option("--init", help="Write a commented AUDIT.toml and stop.")] = False
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [runs/NAME].")] = None
+    quick: Annotated[bool, typer.Option("--quick", help="Only the attacks of seconds.")] = False
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of one thread [one per core].")] = None
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are computed.")] = "auto"
+
+
+def audit(given: AuditOptions) -> None:
+    """Measure what a network and records of your own leak at each cut.
+
+    AUDIT.toml names the trained client, records that it was trained on, and records of strangers. Nothing of the client
+    is trained. A first answer comes within a minute, then the standard suite attacks.
+
+    The result is DIR/audit.json. The same command continues an interrupted run.
+    """
+    from splitleak import api
+    from splitleak.auditing import declaration
+    from splitleak.auditing.plans import Plan
+    from splitleak.auditing.run import How, carry_out
+
+    if given.init:
+        declaration.write_template(given.declaration)
+        say(f"wrote {given.declaration}")
+        return
+    plan = Plan(*declaration.read(given.declaration))
+    folder = given.out or Path("runs") / given.declaration.stem
+    how = How(
+        folder, given.quick, given.workers or api.cores(), api.pick_device(given.device), True, say,
+        f"splitleak audit {given.declaration} --out {folder}",
+    )  # fmt: skip
+    carry_out(plan, how)
+    say(f"\nAll figures:\n  {folder / 'audit.json'}")
+
+
+app.command(cls=PlainHelp)(with_options(audit, AuditOptions))
+
+
 @app.command(cls=PlainHelp)
 def leaderboard(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],

@@ -99,6 +99,7 @@ class Metrics(TypedDict, total=False):
     reid_top1: float  # share of guesses that lie nearest to their own record among all targets
     reid_strangers: float  # the same of records of others, drawn blindly and matched as a guess is
     reid_chance: float  # the highest that strangers' records, noise or the floor's guess reach so
+    class_mean: float  # advantage of the mean record of each target's class, whose name is known: what the class tells
     nearest_aux: float  # advantage of the attacker's auxiliary record that is nearest to each target
     dcor: float  # distance correlation of guesses and records, 0 to 1
     dtw: float  # dynamic time warping distance by length
@@ -154,6 +155,15 @@ class PerRecord(TypedDict):
     id: list[int]  # identity of the record
     member: list[int]  # 1: the victim trained on it
     score: list[float]  # of the attack, higher for a member
+
+
+class PerTargetFields(TypedDict):
+    """Inputs: how well each target was guessed, in the order in which they were sent."""
+
+    id: list[int]  # identity of the record
+    skill: list[float]  # 1 - error of the guess / error of the floor's guess, of this record alone
+    rank: list[int]  # of the record among all targets by their distance to its guess; 1: re-identified
+    nearest: list[int]  # identity of the target that lies nearest to the guess
 
 
 class CurvePoint(TypedDict):
@@ -234,6 +244,7 @@ class Record(TypedDict, total=False):
     null: NullRun  # where `cell.null` is true
     draws: Draws  # where [evaluate] asks for several draws of known labels
     per_record: PerRecord  # goal membership
+    per_target: PerTargetFields  # goal inputs, where [evaluate] says per_record
     test_in_train: float  # goal membership: share of the test records that were trained on
     utility_attacked: float  # of a victim whose training was tampered with
     steps_attacked: int  # steps of that training

@@ -52,6 +52,7 @@ SDAR, URVFL, FORA = "test_attacks_sdar.py::test_", "test_attacks_urvfl.py::test_
 HEADS, NOISY = f"{LABELS}the_gradients_of_a_head_give_its_labels_away", "test_attacks_noisy_labels.py::test_"
 COMPLETION, EXPLOIT = "test_attacks_completion.py::test_", "test_attacks_exploit.py::test_"
 INVERSE_LABELS = "test_attacks_inverse_labels.py::test_"
+LINEAR = "test_attacks_least_squares.py::test_"
 PEOPLE, SHADOWS = "test_attacks_people.py::test_", "test_attacks_shadows.py::test_"
 
 EVERYTHING = {  # a client that changes nothing, or gradients of a known head, leak all that the attack can find
@@ -67,6 +68,7 @@ EVERYTHING = {  # a client that changes nothing, or gradients of a known head, l
     "gradient_match": HEADS,
     "inverse_labels": f"{INVERSE_LABELS}a_client_that_changes_nothing_leaks_the_masks",
     "inverse_network": f"{PICTURES}a_client_that_changes_nothing_leaks_every_image",
+    "least_squares": f"{LINEAR}a_linear_client_leaks_everything",
     "linkage": f"{PEOPLE}a_client_that_sends_the_records_gives_its_people_away",
     "lira": f"{SHADOWS}what_was_learned_by_heart_is_told_from_strangers",
     "map_search": f"{MAP}a_client_that_changes_nothing_leaks_everything",
@@ -100,6 +102,7 @@ NOTHING = {  # in messages of noise it finds nothing: an advantage of at most .0
     "gradient_match": f"{LABELS}gradients_of_noise_give_nothing_away",
     "inverse_labels": f"{INVERSE_LABELS}noise_leaks_no_mask",
     "inverse_network": f"{PICTURES}noise_tells_nothing_of_an_image",
+    "least_squares": f"{LINEAR}noise_tells_nothing",
     "linkage": f"{PEOPLE}a_channel_of_noise_gives_nothing_away",
     "lira": f"{SHADOWS}fits_that_do_not_depend_on_membership_give_nothing",
     "map_search": f"{MAP}noise_tells_nothing",
@@ -131,6 +134,7 @@ AWARE = {  # a test that fails where the attack does not know the defence; a pla
     "gradient_match": f"{OF_LABELS}[gradient_match]",
     "inverse_labels": f"{OF_RECORDS}[inverse_labels]",
     "inverse_network": f"{OF_RECORDS}[inverse_network]",
+    "least_squares": f"{OF_RECORDS}[least_squares]",
     "linkage": f"{SHIFTS}linkage_of_who_knows_the_defence_is_as_if_there_were_none",
     "lira": f"{SHADOWS}the_shadows_have_the_defence_of_the_victim",
     "map_search": f"{MAP}missing_elements_are_not_elements_of_value_0",
@@ -245,6 +249,7 @@ KNOWN: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]] =
     "adra": (FLAT, {"epochs": 30}, LEFT_OUT, 0.4),
     "inverse_labels": (FLAT | {"protocol": "u_shape"}, {"steps": 300, "width": 8}, LEFT_OUT, 0.05),
     "inverse_network": (FLAT, {"steps": 200, "width": 8}, LEFT_OUT, 0.3),
+    "least_squares": (FLAT, {}, LEFT_OUT, 0.3),
     "oracle": (FLAT, {"learn": 60, "steps": 100, "width": 8}, LEFT_OUT, 1.8),
     "oracle_decoder": (FLAT, {"steps": 200, "width": 8}, LEFT_OUT, 1.0),
     "pcat": (SIGNALS, SHORT_PCAT | {"tail": 300, "invert": 300}, NOISE, 0.1),

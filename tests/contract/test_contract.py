@@ -32,7 +32,7 @@ NET = f"{TOYS}/toy_net.py:make"
 GIVEN = {"sequential": {"of": NET}, "own_network": {"client": NET}}  # parameters whose legal values no type can say
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
 FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
-PROTOCOLS = ("vanilla", "u_shape")
+PROTOCOLS = ("vanilla", "u_shape", "inference")
 
 
 def of(kind: plugins.Kind) -> list[str]:

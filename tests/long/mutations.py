@@ -114,7 +114,8 @@ PLANTED = [
     # Every attack knows the defence
     Mistake("attacks that query learn from what the defence lets through", "score/channel.py",
             "live.smash(victim.split.bottom(part)[0])", "victim.split.bottom(part)[0]",
-            f"{MORE}[adra] {MORE}[inverse_labels] {MORE}[inverse_network] {MORE}[oracle] {MORE}[oracle_decoder]"),
+            f"{MORE}[adra] {MORE}[inverse_labels] {MORE}[inverse_network] {MORE}[least_squares] {MORE}[oracle] "
+            f"{MORE}[oracle_decoder]"),
     Mistake("the probe of a property learns from messages", "attacks/property_probe.py",
             "torch.cat(self._messages(view, x))", "torch.cat([x] * self.draws)",
             "attacks/test_attacks_people.py::test_the_probe_learns_through_the_defence_which_values_can_be_relied_on"),
@@ -250,7 +251,8 @@ PLANTED = [
             "torch.log10(span**2 / per.guess)", "torch.log10(1 / per.guess)",
             f"{METRICS}the_range_of_the_records_moves_neither_psnr_nor_ssim_nor_advantage"),
     Mistake("a tie re-identifies nobody", "score/similarity.py",
-            ".amin(1) - slack", ".amin(1) + slack", f"{METRICS}ties_re_identify_nobody"),
+            "(distance <= own + slack).sum(1)", "(distance < own - slack).sum(1) + 1",
+            f"{METRICS}ties_re_identify_nobody"),
     # The table
     Mistake("only an attack that works counts for the worst case", "report/worst.py",
             " if self.works(other)]", "]",

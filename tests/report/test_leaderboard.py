@@ -23,7 +23,8 @@ CONTRACT = (
     "judge_accuracy, label_accuracy, auc, tpr_at_1fpr, epsilon, bytes_up, bytes_down, seconds_train, seconds_attack, "
     "detected_at, worst, flags, status, version, settings, privacy, epsilon_person, auc_class, nearest_aux, "
     "reid_strangers, reid_chance, suite, best_known, control_advantage, tpr_at_1fpr_low, tpr_at_1fpr_high, "
-    "tpr_at_0_1fpr, tpr_at_0_1fpr_low, tpr_at_0_1fpr_high, auc_raw, accuracy_gain, people, people_ci95"
+    "tpr_at_0_1fpr, tpr_at_0_1fpr_low, tpr_at_0_1fpr_high, auc_raw, accuracy_gain, people, people_ci95, "
+    "class_mean"
 )
 HERE = Path.cwd()
 

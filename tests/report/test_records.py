@@ -25,7 +25,9 @@ def fields(type_: type[Any]) -> set[str]:
 def some(run: Run) -> list[dict[str, Any]]:
     """Records of every kind: done, failed and skipped; with pictures, clients, a control, a hijack, hints."""
     probe = {"name": "toy_probe", "wants": "HINTS", "goal": "labels"}
-    found = run(attack=["blind", "toy_hijack", "membership"], clients=[{"n": 2}], evaluate={"control": True})
+    found = run(
+        attack=["blind", "toy_hijack", "membership"], clients=[{"n": 2}], evaluate={"control": True, "per_record": True}
+    )
     found += run(out="drawn", attack=["similarity"], protocol="u_shape", evaluate={"draws": 2}, train={"curve": True})
     found += run(out="failed", attack=[probe], protocol="u_shape")
     found += run(out="skipped", attack=["toy_read_off"], threat=["fed_server"])
@@ -41,7 +43,7 @@ def test_a_record_has_no_field_that_the_type_does_not_know_and_the_reverse(some:
     parts = {
         "labels": types.Kinds, "hashes": types.Kinds, "versions": types.Versions, "null": types.NullRun,
         "draws": types.Draws, "control": types.Control,
-        "per_record": types.PerRecord,
+        "per_record": types.PerRecord, "per_target": types.PerTargetFields,
     }  # fmt: skip
     for part, type_ in parts.items():
         assert {name for record in some for name in record.get(part, ())} == fields(type_), part
@@ -82,7 +84,14 @@ def test_metrics_of_every_goal_and_task_are_those_of_the_type() -> None:
         metrics.properties(torch.rand(8), yes, yes),
     ]
     named = {name for score in scores for name in score}
-    added = {"judge_accuracy", "nearest_aux", "reid_strangers", "reid_chance", "auc_raw"}  # of more than that
+    added = {
+        "judge_accuracy",
+        "nearest_aux",
+        "reid_strangers",
+        "reid_chance",
+        "auc_raw",
+        "class_mean",
+    }  # of more than that
     assert named | added == fields(types.Metrics)
     also = [
         task_metrics.utility_also(torch.rand(8, 2), yes, splitleak.Task("classes", 2)),

@@ -18,7 +18,7 @@ from splitleak.score.floor import Floor
 from splitleak.score.question import Question
 from splitleak.score.similarity import reid_top1
 
-LEVELS = {"nearest_aux", "reid_strangers", "reid_chance"}
+LEVELS = {"nearest_aux", "reid_strangers", "reid_chance", "class_mean"}
 
 
 def question(truth: Tensor, group: Tensor | None = None) -> Question:

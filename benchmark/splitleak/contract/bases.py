@@ -41,7 +41,12 @@ class Model(Plugin, ABC):
     A network that is no plain row, such as a U-Net with skips, overrides `split` and returns its own parts.
     """
 
-    u_shaped: bool = False  # "u_shape" is its default protocol
+    u_shaped: bool = False  # "u_shape" is its usual protocol
+    answers: bool = True  # False: the server's part is not known, and the one that `split` returns stands in for it
+
+    def usual_protocol(self) -> Protocol:
+        """The protocol where a matrix names none."""
+        return "u_shape" if self.u_shaped else "vanilla"
 
     @abstractmethod
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:

@@ -70,7 +70,7 @@ class Defense(Plugin, Hooks):
     """The frozen configuration of a defence. If it learns nothing and keeps no state, it is its own live form."""
 
     shows_all = True
-    protocols: ClassVar[tuple[Protocol, ...]] = ("central", "vanilla", "u_shape")  # under which it has an effect
+    protocols: ClassVar[tuple[Protocol, ...]] = ("central", "vanilla", "u_shape", "inference")  # where it has an effect
     sums: ClassVar[bool] = False  # under `fedavg`: the server learns only the mean of the updates
 
     def shape(self, split: Split) -> Split:

@@ -12,6 +12,7 @@ HONEST = WIRE | Grant.TOP | Grant.ARCHITECTURE | Grant.HINTS
 FEDERAL = Grant.UPDATES | Grant.ARCHITECTURE  # all that the server of a federation can have
 DATA = Grant.AUX | Grant.AUX_LABELS  # granted by the `aux` axis, never by a threat
 EVERYTHING = ~Grant(0)
+TRAINED: tuple[Protocol, ...] = ("vanilla", "u_shape")  # protocols in which a cut network learns
 
 # The grant that is the answer itself: an attack never holds the ground truth of its own goal.
 TRUTH = {Goal.INPUTS: Grant.INPUTS, Goal.LABELS: Grant.LABELS}
@@ -24,7 +25,7 @@ class Threat:
     name: str
     side: str  # where it sits, for a person to read
     grants: Grant
-    protocols: tuple[Protocol, ...] = ("vanilla", "u_shape")
+    protocols: tuple[Protocol, ...] = ("vanilla", "u_shape", "inference")
 
     def on(self, protocol: str) -> Grant:
         """What it has under a protocol. It always knows the defence's algorithm (Kerckhoffs's principle)."""
@@ -35,6 +36,8 @@ class Threat:
             return grants & FEDERAL | Grant.DEFENSE
         if not TRAFFIC[protocol].labels:
             grants &= ~Grant.LABELS  # in a u-shape the labels stay at the client
+        if TRAFFIC[protocol].one_way:
+            grants &= ~(Grant.GRADIENT | Grant.TAMPER | Grant.SHADOWS)  # nothing is trained
         return (grants | Grant.DEFENSE) & ~(DATA | Grant.UPDATES)
 
 
@@ -45,7 +48,7 @@ THREATS = {
         Threat("honest_server", "server", HONEST),
         Threat("query_server", "server", HONEST | Grant.QUERY),
         Threat("white_box", "server", HONEST | Grant.QUERY | Grant.BOTTOM),
-        Threat("malicious_server", "server", HONEST | Grant.TAMPER),
+        Threat("malicious_server", "server", HONEST | Grant.TAMPER, TRAINED),
         Threat(
             "label_thief",
             "the client, where labels are the server's own",
@@ -53,8 +56,8 @@ THREATS = {
             ("vanilla",),
         ),
         Threat("fed_server", "server of a federation", FEDERAL, ("fedavg",)),
-        Threat("auditor", "nobody real: tests of membership", HONEST | Grant.SHADOWS),
-        Threat("oracle", "nobody real: upper bounds", EVERYTHING, ("vanilla", "u_shape", "fedavg")),
+        Threat("auditor", "nobody real: tests of membership", HONEST | Grant.SHADOWS, TRAINED),
+        Threat("oracle", "nobody real: upper bounds", EVERYTHING, (*TRAINED, "inference", "fedavg")),
     )
 }
 

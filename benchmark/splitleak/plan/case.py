@@ -58,4 +58,4 @@ class Case:
         """Where the network is cut; where the protocol cuts nothing, the default cut, which then has no effect."""
         if self.cell.cut is not None:
             return self.cell.cut
-        return self.model.cuts("u_shape" if self.model.u_shaped else "vanilla")[0]
+        return self.model.cuts(self.model.usual_protocol())[0]

@@ -35,10 +35,10 @@ class Block:
         first = self.points["seed"][0]
         for chosen in itertools.product(*self.points.values()):
             point = Point(*chosen)
-            victim = replace(_victim(self.blank, point), null=point.seed == first)
+            victim = replace(_victim(self.blank, point), null=self.blank.evaluate.null and point.seed == first)
             pairs = self._pairs(victim.protocol, point.aux.grants)
             attacked = [
-                replace(_attacked(victim, attack, threat, point.aux.grants), optional=optional)
+                replace(_attacked(victim, attack, threat, point), optional=optional)
                 for attack, threat, optional in pairs
             ]
             yield from map(_with_control, self._controls(victim, attacked))
@@ -81,7 +81,9 @@ def block(axes: Axes, blank: Cell, base: Path) -> Block:
 def _victim(blank: Cell, point: Point) -> Cell:
     """A cell with all but the attack, its cut checked; `skip` says where the defence would do nothing."""
     model, (named, federated), clients = cast(Model, point.model.plugin), point.protocol, point.clients
-    protocol: Protocol = named or ("u_shape" if model.u_shaped else "vanilla")
+    protocol: Protocol = named or model.usual_protocol()
+    if TRAFFIC[protocol].one_way and blank.train.epochs:
+        raise BadInput(f"protocol '{protocol}' trains nothing: write epochs = 0 into [train]")
     if clients.n == 1:
         clients = replace(clients, skew=None)  # one client holds every record: the same cell
     train = blank.train
@@ -133,10 +135,10 @@ def _with_control(cell: Cell) -> Cell:
     return cell if possible else replace(cell, evaluate=replace(cell.evaluate, control=False))
 
 
-def _attacked(victim: Cell, of: Made, threat: str | None, aux: Grant) -> Cell:
+def _attacked(victim: Cell, of: Made, threat: str | None, point: Point) -> Cell:
     attack = cast(Attack, of.plugin)
-    threat, why = _threat(victim.protocol, attack.goal, attack.needs, aux, threat)
-    why = why or _untrained(victim, attack.needs)
+    threat, why = _threat(victim.protocol, attack.goal, attack.needs, point.aux.grants, threat)
+    why = _untrained(victim, attack.needs) or why or _unanswered(cast(Model, point.model.plugin), attack.needs)
     return replace(
         victim,
         attack=of.spec,
@@ -154,6 +156,14 @@ def _untrained(victim: Cell, needs: Grant) -> str | None:
     if victim.train.epochs or not training:
         return None
     return f"[train] epochs = 0: nothing is trained, and {training.name} needs a training"
+
+
+def _unanswered(model: Model, needs: Grant) -> str | None:
+    """Why an attack cannot run where the server's part is not known."""
+    missing = needs & Grant.TOP
+    if model.answers or not missing:
+        return None
+    return f"the server's part of model '{model}' is not known, and the attack needs {missing.name}"
 
 
 @lru_cache

@@ -21,7 +21,7 @@ from splitleak.plan.settings import FEDERATED, AboutSection, Evaluate, Federated
 from splitleak.printable import printable, shown
 from splitleak.regular_file import require_regular
 
-MAX_BYTES = 1_000_000  # of a matrix file
+MAX_BYTES = 1_000_000  # of a file
 LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){30}""")  # tomllib takes hours for a very long one
 SECTIONS = ("matrix", "train", "evaluate", "about")
 
@@ -78,7 +78,12 @@ def written(source: str | Path) -> tuple[dict[str, Any], str, Path]:
     if not os.path.exists(path) or path.is_dir():  # the first is False, and no error, for any text
         hint = did_you_mean(str(source), shipped())
         raise BadInput(f"no {who}{hint} (a TOML file, or one that ships: {', '.join(shipped())})")
-    return _parse(_text_of(path, who), who), who, path.resolve().parent
+    return toml_of(path, who), who, path.resolve().parent
+
+
+def toml_of(path: Path, who: str) -> dict[str, Any]:
+    """The content of a TOML file of the user's; BadInput in a line that begins with `who`."""
+    return _parse(_text_of(path, who), who)
 
 
 def _text_of(path: Path, who: str) -> str:
@@ -88,7 +93,7 @@ def _text_of(path: Path, who: str) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise BadInput(f"{who} is larger than {MAX_BYTES:,} bytes, the most that a matrix may have")
+            raise BadInput(f"{who} is larger than {MAX_BYTES:,} bytes, the most that it may have")
         return content.decode("utf-8-sig")
     except OSError as error:
         raise BadInput(f"{who} cannot be read: {error.strerror or error}") from None

@@ -71,6 +71,8 @@ class Evaluate:
     targets_from: Literal["train", "test"] = keyed("train", "whose")  # for test records no gradient or label is sent
     hints: Positive = 1  # targets of each class with known label, for an attack on labels
     draws: Positive = 1  # random draws of the hints; the attack runs once on each, and its score is the mean
+    per_record: bool = later(False)  # INPUTS: the record of the cell tells how well each target was guessed
+    null: bool = later(True)  # the first seed's attacks also run on the null channel
     control: bool = later(False)  # INPUTS: as many strangers among the targets, scored apart; a suite's default: true
 
 

@@ -26,6 +26,7 @@ METRICS = (
 )  # fmt: skip
 OF_PEOPLE = ("auc_raw", "accuracy_gain", "people", "people_ci95")  # of the goals property and linkage
 BESIDE = ("auc_class", "nearest_aux", "reid_strangers", "reid_chance")  # metrics to read others against
+LATER_BESIDE = ("class_mean",)  # the same, added later
 SURE = (
     "tpr_at_1fpr_low", "tpr_at_1fpr_high", "tpr_at_0_1fpr", "tpr_at_0_1fpr_low", "tpr_at_0_1fpr_high",
 )  # fmt: skip
@@ -39,7 +40,7 @@ COLUMNS = (
     *METRICS, "epsilon", "bytes_up", "bytes_down", "seconds_train", "seconds_attack", "detected_at", "worst",
     "flags", "status", "version",  # what came later stands after this
     "settings", "privacy", "epsilon_person", *BESIDE, "suite", "best_known", "control_advantage",
-    *SURE, *OF_PEOPLE,
+    *SURE, *OF_PEOPLE, *LATER_BESIDE,
 )  # fmt: skip
 MEASURES: dict[str, Callable[[Record], float]] = {
     "utility": lambda record: float(record["utility"]),
@@ -73,7 +74,7 @@ def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path)
         row[name], row[f"{name}_ci95"] = interval([value(r) for r in done])
     if key.defended:
         row |= _drops(done, evidence.done(key.undefended()))
-    shown = (*METRICS, *BESIDE, *SURE, *OF_PEOPLE[:2])
+    shown = (*METRICS, *BESIDE, *SURE, *OF_PEOPLE[:2], *LATER_BESIDE)
     row |= {name: average([r["metrics"].get(name) for r in done]) for name in shown}  # type: ignore[misc]
     row |= {name: average([r.get(name) for r in done]) for name in MEANS}  # type: ignore[misc]
     row["null_advantage"] = average([r["null"]["metrics"]["advantage"] for r in done if "null" in r])

@@ -26,8 +26,8 @@ def release(victim: Victim, records: Records, stream: Stream, live: Hooks | None
     with stream:
         for index, n in filled(len(records), victim.recipe.train.batch_size):
             done = exchange(victim.split, live, victim.data.task, records.x[index], records.y[index], "sum")
-            for name, t in done.wire.items():
-                parts.setdefault(name, []).append(t[:n])
+            for name in victim.recipe.traffic.messages:
+                parts.setdefault(name, []).append(done.wire[name][:n])
     victim.split.zero_grad()
     return {name: torch.cat(ts) for name, ts in parts.items()}
 
@@ -60,7 +60,7 @@ def wire_bytes(victim: Victim) -> tuple[int, int]:
     batch = victim.data.private.take(torch.arange(2))
     with Stream(0):
         wire = exchange(copy.deepcopy(victim.split), victim.live, victim.data.task, batch.x, batch.y).wire
-    size = {name: t[0].numel() * t.element_size() for name, t in wire.items()}
+    size = {name: wire[name][0].numel() * wire[name].element_size() for name in traffic.messages}
     up = sum(size.get(name, 0) for name in ("smashed", "labels", "gradient_features"))
     return up, sum(size.get(name, 0) for name in ("gradient", "features"))
 

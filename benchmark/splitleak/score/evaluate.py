@@ -13,6 +13,7 @@ from splitleak.plan.seeds import Stream
 from splitleak.score import channel, levels, people, runs
 from splitleak.score.question import OF_PEOPLE
 from splitleak.score.scene import Scene
+from splitleak.score.similarity import ranks
 from splitleak.store import digest, fingerprint
 from splitleak.train.fit import Tell
 from splitleak.train.victim import fresh
@@ -40,6 +41,8 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
         fields["test_in_train"] = scene.test_in_train
         member = scene.member.long().tolist()
         fields["per_record"] = {"id": scene.targets.id.tolist(), "member": member, "score": guess.tolist()}
+    if scene.goal is Goal.INPUTS and cell.evaluate.per_record:
+        fields["per_target"] = of_each(scene, guess)
     if len(scene.strangers):
         scores = scene.control.score(ran.guess[scene.theirs])
         fields["control"] = {"n": len(scene.strangers)} | {name: scores[name] for name in ("advantage", "reid_top1")}
@@ -48,6 +51,14 @@ def evaluate(scene: Scene, tell: Tell | None = None) -> tuple[dict[str, Any], Te
     if cell.evaluate.draws > 1 and scene.goal is Goal.LABELS and "hints" in fields["read"]:
         fields |= with_other_hints(scene, fields["metrics"])
     return fields, guess
+
+
+def of_each(scene: Scene, guess: Tensor) -> dict[str, list[Any]]:
+    """How well each target was guessed, see `records.PerTargetFields`."""
+    per, ids = scene.question.per_target(guess), scene.targets.id.cpu()
+    rank, nearest = ranks(guess, scene.question.truth)
+    skill = 1 - per.guess / per.floor.clamp(min=1e-12 * float(per.floor.mean()))
+    return {"id": ids.tolist(), "skill": skill.tolist(), "rank": rank.tolist(), "nearest": ids[nearest].tolist()}
 
 
 def effect(scene: Scene) -> dict[str, str]:

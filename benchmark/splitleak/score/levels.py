@@ -40,6 +40,8 @@ def beside(scene: Scene) -> dict[str, float]:
     noise = reid_noise(question, others, scene.case.seeds.of("noise"))
     chance = max(strangers, noise, reid_top1(question.floor.guess, question.truth))
     found = {"reid_strangers": strangers, "reid_chance": chance}
+    if scene.data.task.kind == "classes":
+        found["class_mean"] = class_mean(question, scene.others)
     if Grant.AUX in scene.grants:
         found["nearest_aux"] = nearest_aux(question, scene.aux.x)
     return found
@@ -68,6 +70,13 @@ def embeddings(x: Tensor, aux: Records) -> Iterator[Tensor]:
     if aux.group is not None and len(aux.group.unique()) > 1:
         project = leading(aux.x.cpu())
         yield (project(x) - project(x).mean(0)) @ best_map(project(aux.x.cpu()), aux.group.cpu())
+
+
+def class_mean(question: Question, others: Records) -> float:
+    """The advantage of the mean of the others' records of the true class of each target: who knows the class has it."""
+    x, y, labels = others.x.cpu().double(), others.y.cpu(), question.targets.y.cpu()
+    best = blind_guess.class_means(x, y, labels, question.task.size)
+    return errors(best, question.truth, question.floor.guess).advantage()
 
 
 def nearest_aux(question: Question, aux: Tensor) -> float:

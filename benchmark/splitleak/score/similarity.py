@@ -23,13 +23,22 @@ def reid_top1(guess: Tensor, truth: Tensor) -> float:
 
     guess, truth (N, ...).
     """
+    return float((ranks(guess, truth)[0] == 1).double().mean())
+
+
+def ranks(guess: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """For each guess (N, ...) the rank of its own truth among all by distance, 1: the nearest; and which is nearest.
+
+    Others that are as near come first, unless the guess is an exact copy.
+    """
     guess = checked(guess, truth)
     distance = squared_distances(guess, truth)
     slack = 1e-10 * float(distance.abs().mean())  # far above rounding, far below any real difference
-    own = distance.diagonal().clone()
-    nearest = own < distance.fill_diagonal_(math.inf).amin(1) - slack
+    own = distance.diagonal()[:, None]
+    rank = (distance <= own + slack).sum(1)  # itself among them
     same = (guess == plain(truth)).flatten(1).all(1)
-    return float((nearest | same).double().mean())
+    rank = torch.where(same, 1, rank)
+    return rank, torch.where(rank == 1, torch.arange(len(rank)), distance.argmin(1))
 
 
 def ssim(guess: Tensor, truth: Tensor) -> float:

@@ -133,7 +133,7 @@ class Sources:
     def _fresh_model(self) -> nn.Module:
         """The same for a network in one piece."""
         case, data = self.scene.case, self.scene.data
-        cut = case.model.cuts("u_shape" if case.model.u_shaped else "vanilla")[0]
+        cut = case.model.cuts(case.model.usual_protocol())[0]
         return case.model.untrained(data.in_shape, data.task, cut, case.cell.protocol).to(self.device)
 
     def _updates(self) -> list[Update]:

@@ -1,0 +1,118 @@
+"""An audit as matrices: which cuts, and which attacks, first the quick ones and then the suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from splitleak.auditing.declaration import IMAGINED, Declaration
+from splitleak.contract import Data, Model, Protocol
+from splitleak.contract.errors import BadInput
+from splitleak.contract.threats import THREATS
+from splitleak.plan import matrix, plugins
+from splitleak.plan.case import Case
+from splitleak.train.data import load_data
+from splitleak.train.victim import Victim, fresh
+
+FEW = 32  # records on which the messages of two cuts are compared
+QUICK = 400  # targets of the quick attacks: pairs of them are many
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A declaration with the folder that its files are named from."""
+
+    asked: Declaration
+    base: Path
+
+    @cached_property
+    def model(self) -> Model:
+        return cast(Model, plugins.make("model", self.asked.network(), self.base))
+
+    @cached_property
+    def data(self) -> Data:
+        """The members as the private part, strangers as the test part, the attacker's own as the auxiliary part."""
+        return load_data(self.case(self.legal_cuts[-1], "none"), torch.device("cpu"))
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """`vanilla` only where it is asked for: of a network that is trained already nothing but messages crosses."""
+        return "vanilla" if self.asked.protocol == "vanilla" else "inference"
+
+    @cached_property
+    def legal_cuts(self) -> list[int]:
+        legal = sorted(self.model.cuts(self.protocol))
+        if not legal:
+            raise BadInput(
+                f"model '{self.model}': protocol 'vanilla' needs the server's part (server = FILE.py:FUNCTION)"
+            )
+        if self.asked.cuts != "all":
+            for cut in self.asked.cuts:
+                if cut not in legal:
+                    raise BadInput(f"cuts: the client cannot be cut at {cut} (legal: {', '.join(map(str, legal))})")
+            return sorted(set(self.asked.cuts))
+        return legal
+
+    @cached_property
+    def cuts(self) -> dict[int, int | None]:
+        """Each cut, and an earlier one whose message holds the same numbers, such as before a dropout, or None."""
+        same: dict[int, int | None] = {}
+        seen: dict[int, torch.Tensor] = {}
+        for cut in self.legal_cuts:
+            z = self.victim(cut, "none").split.bottom(self.data.aux.x[:FEW])[0].flatten(1)
+            same[cut] = next((c for c, other in seen.items() if torch.equal(other, z)), None)
+            if same[cut] is None:
+                seen[cut] = z
+        return same
+
+    @property
+    def told_apart(self) -> list[int]:
+        """The cuts that are attacked."""
+        return [cut for cut, earlier in self.cuts.items() if earlier is None]
+
+    def case(self, cut: int, defense: Any) -> Case:
+        """The victim at a cut behind a defence."""
+        whole = self._matrix(["blind"], [cut], [defense], {})
+        return Case.of(matrix.read(whole, self.base).cells[0], self.base)
+
+    @torch.no_grad()
+    def victim(self, cut: int, defense: Any) -> Victim:
+        made = fresh(self.case(cut, defense), self.data)
+        made.load(made.tensors())  # eval mode
+        return made
+
+    def quick(self) -> dict[str, Any]:
+        """Attacks of seconds on some members, each with its run on the null channel."""
+        attacks: list[Any] = ["least_squares"]
+        if self.data.task.kind == "classes":
+            attacks.append({"name": "similarity", "source": "activation"})
+        if self.data.private.group is not None:
+            attacks += ["linkage", {"name": "linkage", "learned": True}]
+        return self._matrix(attacks, self.told_apart, self.asked.defenses, {"targets": min(QUICK, self.asked.targets)})
+
+    def whole(self) -> dict[str, Any]:
+        """The standard suite."""
+        return self._matrix(["standard"], self.told_apart, self.asked.defenses, {"null": False}, self.threats())
+
+    def threats(self) -> list[str]:
+        """The threat models that the audit is about."""
+        real = [n for n, threat in THREATS.items() if n not in IMAGINED and self.protocol in threat.protocols]
+        return self.asked.threats or [name for name in real if name != "malicious_server"]  # nothing is trained
+
+    def _matrix(
+        self, attacks: list[Any], cuts: list[int], defenses: list[Any], evaluate: dict[str, Any],
+        threats: list[str] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        axes: dict[str, Any] = {
+            "dataset": [self.asked.records()], "model": [self.asked.network()], "protocol": [self.protocol],
+            "cut": cuts, "defense": defenses, "attack": attacks,
+        }  # fmt: skip
+        usual = {"targets": self.asked.targets, "control": True, "per_record": True}
+        return {
+            "matrix": axes | ({"threat": threats} if threats else {}),
+            "train": {"epochs": 0}, "evaluate": usual | evaluate,
+        }  # fmt: skip
