@@ -102,7 +102,7 @@ def audit(given: AuditOptions) -> None:
     AUDIT.toml names the trained client, records that it was trained on, and records of strangers. Nothing of the client
     is trained. A first answer comes within a minute, then the standard suite attacks.
 
-    The result is DIR/audit.json. The same command continues an interrupted run.
+    The result is DIR/audit.html and DIR/audit.json. The same command continues an interrupted run.
     """
     from splitleak import api
     from splitleak.auditing import declaration
@@ -120,7 +120,7 @@ def audit(given: AuditOptions) -> None:
         f"splitleak audit {given.declaration} --out {folder}",
     )  # fmt: skip
     carry_out(plan, how)
-    say(f"\nAll figures:\n  {folder / 'audit.json'}")
+    say(f"\nThe page to read, and all figures:\n  {folder / 'audit.html'}\n  {folder / 'audit.json'}")
 
 
 app.command(cls=PlainHelp)(with_options(audit, AuditOptions))

@@ -92,9 +92,12 @@ def _risks(of: Sequence[int], rows: Sequence[int], skill: Any, rank: Any) -> lis
 def at_most_found(record: Record, candidates: int) -> float:
     """Expected share of records re-identified among so many candidates, where the attack's guesses stay as good.
 
-    Of n targets, others lie nearer to a guess with probability p = (rank - 1) / (n - 1); among N candidates nobody does
-    with (1 - p)^(N - 1). Where p was never seen it is taken for 0, so the share is at most this.
+    Among no more than were measured it is the share that was measured. Of n targets, others lie nearer to a guess with
+    probability p = (rank - 1) / (n - 1); among N candidates nobody does with (1 - p)^(N - 1). Where p was never seen it
+    is taken for 0, so the share is at most this.
     """
     rank = np.array(record["per_target"]["rank"], dtype=float)
+    if candidates <= len(rank):
+        return float((rank == 1).mean())
     others = max(len(rank) - 1, 1)
     return float(np.mean((1 - (rank - 1) / others) ** (candidates - 1)))

@@ -9,12 +9,13 @@ from typing import Any
 
 from splitleak import __version__
 from splitleak.auditing import exposure, messages, words
+from splitleak.auditing.page import page
 from splitleak.auditing.plans import Plan
-from splitleak.plan import plugins
+from splitleak.plan import matrix, plugins
 from splitleak.records import Record
 from splitleak.report import text
 from splitleak.score.per_target import clopper_pearson
-from splitleak.store import write_json
+from splitleak.store import write, write_json
 
 SCHEMA = 1
 FPR = 0.01
@@ -40,14 +41,17 @@ class Audit:
         return {(one["cut"], one["defense"]): one["finding"] for one in self.found["measured"]["answers"]}
 
     def write(self) -> None:
-        """Write audit.json."""
+        """Write audit.json and audit.html."""
         write_json(self.folder / "audit.json", self.found)
+        write(self.folder / "audit.html", page(self.found).encode())
 
 
-def gathered(plan: Plan, records: Sequence[Record], complete: bool, command: str) -> dict[str, Any]:
-    """The content of audit.json from the records of the attacks."""
+def gathered(
+    plan: Plan, records: Sequence[Record], complete: bool, command: str, beside: Sequence[Record] = ()
+) -> dict[str, Any]:
+    """The content of audit.json from the records of the attacks. beside: other records, which are listed alone."""
     members = exposure.Members.of(plan.data, plan.base / plan.asked.members)
-    done = [record for record in records if record["status"] == "done" and record["cell"]["attack"]["name"] != "blind"]
+    done = _done(records)
     answers = []
     for cut in plan.told_apart:
         for defense in plan.asked.defenses:
@@ -58,12 +62,16 @@ def gathered(plan: Plan, records: Sequence[Record], complete: bool, command: str
     return {
         "schema": SCHEMA, "splitleak": __version__, "complete": complete, "command": command,
         "data": _data(plan), "cuts": {str(cut): earlier for cut, earlier in plan.cuts.items()},
-        "measured": {"answers": answers, "attacks": [_row(r) for r in done]},
+        "measured": {"answers": answers, "attacks": [_row(r) for r in (*done, *_done(beside))]},
         "declared": _declared(plan),
         "combined": [_combined(plan, one, done) for one in answers],
         "not_tested": list(_not_tested(plan, records, complete)),
         "regulators": [list(each) for each in words.REGULATORS], "caveat": words.CAVEAT,
     }  # fmt: skip
+
+
+def _done(records: Iterable[Record]) -> list[Record]:
+    return [r for r in records if r["status"] == "done" and r["cell"]["attack"]["name"] != "blind"]
 
 
 def spec_of(defense: Any) -> dict[str, Any]:
@@ -147,8 +155,10 @@ def _combined(plan: Plan, answer: dict[str, Any], done: Sequence[Record]) -> dic
 
 
 def _not_tested(plan: Plan, records: Sequence[Record], complete: bool) -> Iterable[str]:
-    if not complete:
-        yield "the standard suite: only the quick attacks ran (--quick)"
+    if complete:
+        yield from matrix.read(plan.whole(), plan.base).notes
+    else:
+        yield "the standard suite: only the quick attacks ran"
     for cut, earlier in plan.cuts.items():
         if earlier is not None:
             yield f"cut {cut}: its message holds the same numbers as that of cut {earlier}"

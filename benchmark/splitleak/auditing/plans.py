@@ -19,7 +19,9 @@ from splitleak.train.data import load_data
 from splitleak.train.victim import Victim, fresh
 
 FEW = 32  # records on which the messages of two cuts are compared
+LINEAR = "least_squares"
 QUICK = 400  # targets of the quick attacks: pairs of them are many
+Axes = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Plan:
 
     def case(self, cut: int, defense: Any) -> Case:
         """The victim at a cut behind a defence."""
-        whole = self._matrix(["blind"], [cut], [defense], {})
+        whole = self._matrix([self._axes(["blind"], [cut], [defense])])
         return Case.of(matrix.read(whole, self.base).cells[0], self.base)
 
     @torch.no_grad()
@@ -87,32 +89,31 @@ class Plan:
 
     def quick(self) -> dict[str, Any]:
         """Attacks of seconds on some members, each with its run on the null channel."""
-        attacks: list[Any] = ["least_squares"]
+        attacks: list[Any] = [LINEAR]
         if self.data.task.kind == "classes":
             attacks.append({"name": "similarity", "source": "activation"})
         if self.data.private.group is not None:
             attacks += ["linkage", {"name": "linkage", "learned": True}]
-        return self._matrix(attacks, self.told_apart, self.asked.defenses, {"targets": min(QUICK, self.asked.targets)})
+        named = {"threat": self.asked.threats} if self.asked.threats else {}
+        return self._matrix([self._axes(attacks) | named], targets=min(QUICK, self.asked.targets))
 
     def whole(self) -> dict[str, Any]:
-        """The standard suite."""
-        return self._matrix(["standard"], self.told_apart, self.asked.defenses, {"null": False}, self.threats())
+        """The standard suite, and least squares on as many members."""
+        suite = self._axes(["standard"]) | {"threat": self.threats()}
+        return self._matrix([suite, self._axes([LINEAR])], null=False)
 
     def threats(self) -> list[str]:
         """The threat models that the audit is about."""
         real = [n for n, threat in THREATS.items() if n not in IMAGINED and self.protocol in threat.protocols]
         return self.asked.threats or [name for name in real if name != "malicious_server"]  # nothing is trained
 
-    def _matrix(
-        self, attacks: list[Any], cuts: list[int], defenses: list[Any], evaluate: dict[str, Any],
-        threats: list[str] | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
-        axes: dict[str, Any] = {
-            "dataset": [self.asked.records()], "model": [self.asked.network()], "protocol": [self.protocol],
-            "cut": cuts, "defense": defenses, "attack": attacks,
-        }  # fmt: skip
-        usual = {"targets": self.asked.targets, "control": True, "per_record": True}
+    def _axes(self, attacks: list[Any], cuts: list[int] | None = None, defenses: list[Any] | None = None) -> Axes:
         return {
-            "matrix": axes | ({"threat": threats} if threats else {}),
-            "train": {"epochs": 0}, "evaluate": usual | evaluate,
+            "dataset": [self.asked.records()], "model": [self.asked.network()], "protocol": [self.protocol],
+            "cut": self.told_apart if cuts is None else cuts, "defense": defenses or self.asked.defenses,
+            "attack": attacks,
         }  # fmt: skip
+
+    def _matrix(self, blocks: list[Axes], **evaluate: Any) -> dict[str, Any]:
+        usual = {"targets": self.asked.targets, "control": True, "per_record": True}
+        return {"matrix": blocks, "train": {"epochs": 0}, "evaluate": usual | evaluate}

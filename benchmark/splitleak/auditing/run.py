@@ -41,8 +41,7 @@ def carry_out(plan: Plan, how: How) -> Audit:
     how.say(f"First answer, from attacks of seconds:\n{audit}")
     if how.quick:
         return audit
-    records += how.run(plan, plan.whole())
-    audit = Audit(outcome.gathered(plan, records, True, how.command), how.folder)
+    audit = Audit(outcome.gathered(plan, how.run(plan, plan.whole()), True, how.command, records), how.folder)
     audit.write()
     how.say(f"\nAnswer of the whole suite:\n{audit}")
     return audit

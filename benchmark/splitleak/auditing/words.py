@@ -22,8 +22,8 @@ def finding(best: dict[str, Any] | None, linkage: dict[str, Any] | None, labels:
         return "not measured: no attack on records could run"
     parts = [_of_records(best)]
     if labels is not None and labels["advantage"] - _half(labels) > NOTHING:
-        parts.append(f"the label is read off ({labels['label_accuracy']:.2f} right)" if labels.get("label_accuracy")
-                     else "the label is read off")  # fmt: skip
+        right = labels.get("label_accuracy")
+        parts.append("labels are inferred" + (f" ({right:.0%} right)" if right is not None else ""))
     if linkage is not None:
         tells = linkage["advantage"] - _half(linkage) > NOTHING
         parts.append(f"messages of one person are linked (AUC {linkage['auc']:.2f})" if tells
