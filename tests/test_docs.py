@@ -1,9 +1,12 @@
 """The Markdown pages: links lead somewhere, nothing that ships is left out, and printed files run as they stand."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -99,3 +102,19 @@ def test_one_file_with_all_four_kinds_runs_as_printed(lab: Any, main: Any) -> No
     assert (board["status"] == "done").all()
     assert set(board["defense"]) == {"none", "mine(step=0.5)"}
     assert float(board[(board["attack"] == "mine") & (board["defense"] == "none")]["advantage"].iloc[0]) > 0.9
+
+
+def test_the_script_of_the_audit_page_is_short_and_runs_as_printed(lab: Any) -> None:
+    text = (ROOT / "docs" / "audit.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in script.splitlines() if line.strip()]) <= 15
+    lab.write("my_net.py", "from torch import nn\ndef load_network():\n    return nn.Sequential(nn.Conv1d(1, 2, 3), "
+              "nn.Sequential(nn.Flatten(), nn.Linear(20, 5)), nn.ReLU())")  # fmt: skip
+    draw = np.random.default_rng(0)
+    for name, n in {"trained_on": 60, "others": 120}.items():
+        person = np.array([f"{name} {i // 6}" for i in range(n)])
+        np.savez(lab.folder / f"{name}.npz", x=draw.random((n, 1, 12), np.float32), y=np.arange(n) % 2, patient=person)
+    lab.write("script.py", script)
+    ran = subprocess.run([sys.executable, "script.py"], cwd=lab.folder, capture_output=True, text=True, check=True)
+    assert ran.stdout.count("cut ") == 6
+    assert (lab.folder / "runs" / "audit" / "audit.html").is_file()
