@@ -3,10 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run test quick-test lint types bench kill-test damage-test mutation-test reference reference-images reference-federated reference-conformance detectors clean
+.PHONY: run report test quick-test lint types bench kill-test damage-test mutation-test reference reference-images reference-federated reference-conformance detectors clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
+
+# The committed tables as one page.
+report: $(MADE)
+	$(BIN)/splitleak report results/reference -o results/reference/report.html
 
 test: lint types
 	$(BIN)/pytest -n 2 --dist load

@@ -152,6 +152,34 @@ def leaderboard(
     say(f"{count(len(table), 'row')} from {count(len({record['key'] for record in found}), 'record')}")
 
 
+@app.command(cls=PlainHelp)
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("report.html"),
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="DIR", help="Also write the charts there, PNG and SVG.")
+    ] = None,
+) -> None:
+    """Make one page of results folders or leaderboards.
+
+    DIR is a folder that `splitleak run` wrote, a folder of leaderboards, or one CSV.
+
+    The page is one file that works without a network.
+    """
+    from splitleak.report.html import render, sources
+    from splitleak.report.text import count
+    from splitleak.store import write
+
+    render.require()
+    found = sources.read(folders)
+    for warning in (warning for source in found for warning in source.warnings):
+        tell(warning)
+    write(output, render.page(found).encode())
+    say(f"{output}: {count(sum(len(source.rows) for source in found), 'row')}")
+    for path in render.write_charts(found, png) if png else ():
+        say(str(path))
+
+
 def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool = False) -> None:
     """Write the CSV; print the summary or all rows, then where the rest is."""
     from splitleak.report import show

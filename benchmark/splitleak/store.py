@@ -95,13 +95,16 @@ class Store:
             raise BadInput(f"{what}, this version reads {SCHEMA}: use another --out")
         return found
 
-    def records(self) -> list[dict[str, Any]]:
-        """All records, in the order of their keys; BadInput where there is no folder of records."""
+    def record_keys(self) -> list[str]:
+        """The keys of all records, in order; BadInput where there is no folder of records."""
         inside = self.folder / "records"
         if not inside.is_dir():
             raise BadInput(f"'{self.folder}' has no records (no folder '{inside}')")
-        keys = [path.stem for path in sorted(inside.glob("*.json"))]
-        return [record for key in keys if (record := self.record(key)) is not None]
+        return [path.stem for path in sorted(inside.glob("*.json"))]
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records, in the order of their keys."""
+        return [record for key in self.record_keys() if (record := self.record(key)) is not None]
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Keep a record; TypeError or ValueError for one that nobody could read."""

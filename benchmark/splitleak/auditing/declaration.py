@@ -53,7 +53,7 @@ class Declaration:
     defenses: list[Any] = field(default_factory=lambda: ["none"])  # as on the axis `defense` of a matrix
     protocol: Literal["auto", "inference", "vanilla"] = "auto"  # vanilla: labels and gradients cross as well
     threats: list[str] | None = None  # None: all that somebody real could be
-    targets: Annotated[int, Field(ge=50)] = 1000  # members under attack, at most
+    targets: Annotated[int, Field(ge=50)] = 500  # members under attack, at most
     declared: People = field(default_factory=People)
 
     def network(self) -> dict[str, Any]:

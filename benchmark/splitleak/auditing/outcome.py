@@ -83,7 +83,7 @@ def _answer(done: Sequence[Record], members: exposure.Members) -> dict[str, Any]
     best = {goal: _strongest(done, goal) for goal in ("inputs", "linkage", "labels", "membership", "property")}
     rows = {goal: None if record is None else _row(record) for goal, record in best.items()}
     answer: dict[str, Any] = {
-        "finding": words.finding(rows["inputs"], rows["linkage"], rows["labels"]),
+        "finding": words.finding(rows["inputs"], rows["linkage"], rows["labels"], _most_found(done)),
         "strongest": {goal: row for goal, row in rows.items() if row is not None},
     }
     if (linear := next((r for r in done if r["cell"]["attack"]["name"] == "least_squares"), None)) is not None:
@@ -93,6 +93,11 @@ def _answer(done: Sequence[Record], members: exposure.Members) -> dict[str, Any]
     if done and done[0]["cell"]["protocol"] == "vanilla":
         answer |= {"utility": done[0]["utility"], "utility_metric": done[0]["utility_metric"]}
     return answer
+
+
+def _most_found(done: Iterable[Record]) -> float:
+    """The highest share of records that any attack re-identified; the strongest attack may find fewer."""
+    return max((r["metrics"].get("reid_top1", 0.0) for r in done if r["cell"]["goal"] == "inputs"), default=0.0)
 
 
 def _strongest(done: Iterable[Record], goal: str) -> Record | None:
@@ -162,6 +167,8 @@ def _not_tested(plan: Plan, records: Sequence[Record], complete: bool) -> Iterab
     for cut, earlier in plan.cuts.items():
         if earlier is not None:
             yield f"cut {cut}: its message holds the same numbers as that of cut {earlier}"
+    if not plan.asked.server:
+        yield "a server that makes use of its own part of the network: it is not known (server)"
     if plan.protocol == "inference":
         yield "labels, gradients and hijacks: nothing but messages crosses (protocol 'inference')"
     if plan.data.private.group is None:

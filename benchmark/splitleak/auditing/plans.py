@@ -104,8 +104,9 @@ class Plan:
 
     def threats(self) -> list[str]:
         """The threat models that the audit is about."""
+        idle = {"malicious_server", *(() if self.asked.server else ("honest_server",))}  # nothing is trained, or known
         real = [n for n, threat in THREATS.items() if n not in IMAGINED and self.protocol in threat.protocols]
-        return self.asked.threats or [name for name in real if name != "malicious_server"]  # nothing is trained
+        return self.asked.threats or [name for name in real if name not in idle]
 
     def _axes(self, attacks: list[Any], cuts: list[int] | None = None, defenses: list[Any] | None = None) -> Axes:
         return {

@@ -16,11 +16,16 @@ REGULATORS = (  # (their word, our quantity, what to keep in mind)
 CAVEAT = "These are measurements, not legal findings: the law decides case by case."
 
 
-def finding(best: dict[str, Any] | None, linkage: dict[str, Any] | None, labels: dict[str, Any] | None) -> str:
-    """The finding for a cut behind a defence, from the strongest attack of each goal (a row of the table, or None)."""
+def finding(
+    best: dict[str, Any] | None, linkage: dict[str, Any] | None, labels: dict[str, Any] | None, reid: float
+) -> str:
+    """The finding for a cut behind a defence, from the strongest attack of each goal (a row of the table, or None).
+
+    reid: the highest share of records that any attack re-identified.
+    """
     if best is None:
         return "not measured: no attack on records could run"
-    parts = [_of_records(best)]
+    parts = [_of_records(best, reid)]
     if labels is not None and labels["advantage"] - _half(labels) > NOTHING:
         right = labels.get("label_accuracy")
         parts.append("labels are inferred" + (f" ({right:.0%} right)" if right is not None else ""))
@@ -36,8 +41,8 @@ def finding(best: dict[str, Any] | None, linkage: dict[str, Any] | None, labels:
     return "; ".join(parts)
 
 
-def _of_records(best: dict[str, Any]) -> str:
-    advantage, half, reid = best["advantage"], _half(best), best["reid_top1"] or 0.0
+def _of_records(best: dict[str, Any], reid: float) -> str:
+    advantage, half = best["advantage"], _half(best)
     chance = max(best["reid_chance"] or 0.0, best["reid_strangers"] or 0.0)
     found = reid > chance + _half_of_share(chance, best["n"])
     if advantage >= TOTAL and reid >= TOTAL:

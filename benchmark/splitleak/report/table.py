@@ -55,12 +55,16 @@ def leaderboard(records: Sequence[Record], base: Path | None = None) -> pd.DataF
     """
     import pandas as pd
 
+    return pd.DataFrame([row for row, _ in by_key(records, base)], columns=list(COLUMNS))
+
+
+def by_key(records: Sequence[Record], base: Path | None = None) -> list[tuple[dict[str, Any], list[Record]]]:
+    """The same as plain rows, each with its records."""
     groups = by_row(records)
     evidence, address = Evidence(groups), printed(groups)
-    rows = [address[key] | _row(key, groups[key], evidence, base or Path.cwd()) for key in groups]
-    rows = [{name: printable(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
-    rows.sort(key=_order)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = [(address[key] | _row(key, groups[key], evidence, base or Path.cwd()), groups[key]) for key in groups]
+    plain = [({name: printable(v) if isinstance(v, str) else v for name, v in row.items()}, own) for row, own in rows]
+    return sorted(plain, key=lambda pair: _order(pair[0]))
 
 
 def _row(key: RowKey, records: Sequence[Record], evidence: Evidence, base: Path) -> dict[str, Any]:

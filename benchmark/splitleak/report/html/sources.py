@@ -1,0 +1,88 @@
+"""What a report is made of: folders of records, and leaderboards as CSV; damaged files are named and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from splitleak.contract.errors import BadInput
+from splitleak.records import Record
+from splitleak.report.table import COLUMNS, by_key
+from splitleak.report.victims import Row, rows_of
+from splitleak.store import Store
+
+HEAVY = ("made_by", "traceback", "per_target", "per_record", "loss_curve", "utility_curve", "utility_clients")
+
+
+@dataclass
+class Source:
+    """A folder of records or a CSV file."""
+
+    path: Path
+    rows: list[Row]
+    records: dict[int, list[Record]] = field(default_factory=dict)  # of each row by its place
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def versions(self) -> set[str]:
+        return {str(row["version"]) for row in self.rows if row.get("version")}
+
+
+def read(paths: list[Path]) -> list[Source]:
+    """All sources; BadInput where one has nothing, or where they are of different versions."""
+    found = [source for path in paths for source in _of(path)]
+    versions = {version: source.path for source in found for version in source.versions}
+    if len(versions) > 1:
+        made = ", ".join(f"'{path}' by {version}" for version, path in sorted(versions.items()))
+        raise BadInput(f"a report compares figures of one version of splitleak: {made}")
+    return found
+
+
+def _of(path: Path) -> Iterator[Source]:
+    if path.suffix == ".csv" and path.is_file():
+        yield _board(path)
+    elif (path / "records").is_dir():
+        yield _folder(path)
+    elif boards := [file for file in sorted(path.glob("*.csv")) if _is_board(file)]:
+        yield from map(_board, boards)
+    else:
+        raise BadInput(
+            f"'{path}' has no records and no leaderboard; legal: a folder that `splitleak run` wrote, or a CSV"
+        )
+
+
+def _folder(path: Path) -> Source:
+    store = Store(path, read_only=True)
+    records: list[Record] = []
+    for key in store.record_keys():
+        record = store.record(key)
+        if record is not None:
+            records.append(cast(Record, {name: value for name, value in record.items() if name not in HEAVY}))
+    if not records:
+        raise BadInput(f"'{path}' has no record that can be read{_first(store.warnings)}")
+    rows = by_key(records, path)
+    return Source(path, [row for row, _ in rows], dict(enumerate(each for _, each in rows)), store.warnings)
+
+
+def _first(warnings: list[str]) -> str:
+    return f": {warnings[0]}" if warnings else ""
+
+
+def _is_board(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return {"defense", "attack", "worst"} <= set(opened.readline().strip().split(","))
+
+
+def _board(file: Path) -> Source:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+    except (ValueError, OSError) as error:
+        raise BadInput(f"'{file}' is no CSV that can be read: {str(error).splitlines()[0]}") from error
+    if missing := {"defense", "attack", "worst", "goal", "threat"} - set(table.columns):
+        raise BadInput(f"'{file}' is no leaderboard: it has no column {', '.join(sorted(missing))}")
+    rows = [{name: row.get(name) for name in COLUMNS} for row in rows_of(table)]
+    return Source(file, rows)
