@@ -53,6 +53,7 @@ WORST = "report/test_worst_case.py::test_"
 METRICS, BOARD = "score/test_metrics.py::test_", "report/test_leaderboard.py::test_"
 SENT = "defenses/test_sent.py::test_"
 FEATURES, NULL = "defenses/test_defenses_features.py::test_", "score/test_null_channel.py::test_"
+KNOWN = "auditing/test_known_answers.py::test_"
 CONTROL = "score/test_control_population.py::test_"
 PROMISES = "attacks/test_promises.py::test_"
 SHIFTS, OWN = "attacks/test_shifts.py::test_", "models/test_own_network.py::test_"
@@ -326,6 +327,27 @@ PLANTED = [
     Mistake("a stand-in is tested in the place of the client", "report/conformance.py", "stand_in.eval()(x)",
             "attempt.victim.split.bottom.eval()(x)[0]",
             f"{CONFORMANCE}the_functionality_of_the_client_itself_is_the_victims_accuracy"),
+    # Audit and report
+    Mistake("of a network that is trained already nothing crosses but messages", "contract/protocols.py",
+            'return ("smashed",)', 'return ("smashed", "gradient", "labels")',
+            "plan/test_inference.py::test_nothing_crosses_but_the_smashed_data"),
+    Mistake("an exported program calls known operators only", "models/_compiled.py",
+            'if not OPERATORS.fullmatch(node["target"]):', "if False:",
+            "models/test_compiled.py::test_code_in_an_archive_is_refused"),
+    Mistake("pickled examples of an exported program are not read", "models/_compiled.py",
+            'content = b""  # a pickle', "pass",
+            "models/test_compiled.py::test_pickled_examples_are_not_read"),
+    Mistake("labels that nobody gave tell nothing about the records", "datasets/own_records.py",
+            '_random(len(whole["x"]))', '(torch.from_numpy(whole["x"]).flatten(1).mean(1)[:, None], Task("value", 1))',
+            "datasets/test_own_records.py::test_without_labels_stands_in_what_tells_nothing"),
+    Mistake("an audit tells a class leak from a leak of records", "auditing/words.py",
+            "if by_class is not None and", "if False and",
+            f"{KNOWN}a_client_that_sends_the_class_gives_the_class_away_and_nothing_more"),
+    Mistake("an audit holds members against strangers", "auditing/words.py",
+            "if gap > max(NOTHING, 2 * _half(best))", "if False",
+            f"{KNOWN}members_that_were_learned_by_heart_are_told_from_strangers"),
+    Mistake("text of others stays text in the report", "report/html/render.py",
+            'plain.replace("<"', 'plain.replace("@@"', "report/test_report_page.py::test_text_of_others_stays_text"),
 ]  # fmt: skip
 
 

@@ -71,11 +71,11 @@ def embedded(page: str) -> dict[str, Any]:
     return found
 
 
-def browsed(page: str, tmp_path: Path, address: str = "") -> tuple[str, list[str]]:
+def browsed(page: str, tmp_path: Path, address: str = "", *more: str) -> tuple[str, list[str]]:
     """The page as a browser has it in the end, and what it said on its console."""
     file = tmp_path / "page.html"
     file.write_text(page, encoding="utf-8")
-    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={tmp_path / 'profile'}", f"file://{file}{address}"]
+    command = [str(CHROMIUM), *QUIET, *more, f"--user-data-dir={tmp_path / 'profile'}", f"file://{file}{address}"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return ran.stdout, [line for line in ran.stderr.splitlines() if ":CONSOLE" in line]
 
@@ -131,7 +131,8 @@ def test_the_address_keeps_the_state(folder: Path, tmp_path: Path) -> None:
 @in_a_browser
 @pytest.mark.slow
 @pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not there ({AXE}; SPLITLEAK_AXE names it)")
-def test_axe_finds_nothing_serious(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(folder: Path, tmp_path: Path, scheme: str) -> None:
     check = """<script type="module">
       const wait = setInterval(async () => {
         if (!document.body.dataset.ready) return;
@@ -143,7 +144,12 @@ def test_axe_finds_nothing_serious(folder: Path, tmp_path: Path) -> None:
       }, 100);</script>"""
     script = f"<script>{AXE.read_text(encoding='utf-8')}</script>{check}"
     before, end, after = made(folder).rpartition("</body>")
-    page, _ = browsed(before + script + end + after, tmp_path, "#row=0")
+    page, _ = browsed(
+        before + script + end + after,
+        tmp_path,
+        "#row=0",
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+    )
     (found,) = re.findall(r'data-axe="([^"]*)"', page)
     assert found == "[]", found
 

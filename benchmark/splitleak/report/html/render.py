@@ -86,7 +86,7 @@ def _overview(sources: Sequence[Source], rows: Sequence[Row]) -> dict[str, Any]:
         f"{r['labels']['defense']}, {r['labels']['attack']} ({r['cell']['threat']})": r["why"]
         for r in records if r["status"] != "done"
     }  # fmt: skip
-    partial = sorted({str(row["defense"]) for row in rows if "worst-partial" in str(row.get("flags") or "").split()})
+    partial = sorted({str(row["defense"]) for row in rows if row["status"] == "done" and not row.get("suite")})
     machines = {json.dumps(record["versions"], sort_keys=True) for record in records}
     return {
         "sources": [

@@ -56,7 +56,7 @@ function drawTable(rows) {
 
 const escaped = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
-const partial = (row) => String(cell(row, "flags") ?? "").split(" ").includes("worst-partial");
+const partial = (row) => !cell(row, "suite"); // no suite is complete: the worst case is of some attacks
 function drawVerdicts(rows) {
   const goal = state.goal || usual;
   const those = rows.filter((i) => cell(i, "goal") === goal && cell(i, "threat") !== "oracle");
@@ -80,12 +80,19 @@ function drawVerdicts(rows) {
   by("verdicts").replaceChildren(caption, head, ...lines);
 }
 
+function worthDrawing(name, points) {
+  const known = (field, those) => new Set(those.map((point) => point[field]).filter((value) => value !== null));
+  if (name === "by_cut") return known("cut", points).size > 1;
+  if (name === "by_level") return [...known("family", points)].some((f) => known("level", points.filter((p) => p.family === f)).size > 1);
+  return known("utility", points).size > 0;
+}
+
 async function drawCharts(rows) {
   const ids = new Set(rows), goal = state.goal || usual;
   const points = content.points.filter((point) => ids.has(point.id) && point.goal === goal);
   by("charts-title").textContent = `Charts of these rows, goal ${goal}`;
   by("charts").replaceChildren();
-  for (const [name, spec] of points.length ? Object.entries(content.charts) : []) {
+  for (const [name, spec] of Object.entries(content.charts).filter(([name]) => worthDrawing(name, points))) {
     const place = node("div", null, { class: "chart", role: "img", "aria-label": `${spec.title}; the same numbers are in the table` });
     by("charts").append(place);
     await embed(place, { ...spec, data: { ...spec.data, values: points } }, { actions: false, renderer: "svg" });
@@ -122,7 +129,7 @@ function drawPanel(focus) {
   for (const seed of told.seeds ?? []) line(`seed ${seed.seed}`, `${seed.status} ${seed.why ?? shown(seed.advantage)}`);
   line("what it read", (told.read ?? []).join(", "));
   panel.replaceChildren(node("h2", "Details of a row"), list);
-  if (content.pictures[i]) panel.append(node("img", null, { src: content.pictures[i], alt: "Truth above, guess below" }));
+  if (content.pictures[i]) panel.append(node("img", null, { src: content.pictures[i], alt: "Truth and guess" }));
   if (told.curve) panel.append(node("p", `advantage while it ran: ${told.curve.map(([step, value]) => `${step}: ${value.toFixed(3)}`).join(", ")}`));
   if (told.repeat) panel.append(node("p", "To repeat it, save this as cell.toml and run: splitleak run cell.toml"), node("pre", told.repeat, { tabindex: "0" }));
   const close = node("button", "Close", { type: "button" });
@@ -195,6 +202,10 @@ for (const name of content.columns) {
   label.append(box, ` ${name}`);
   by("columns").append(label);
 }
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark", dark.matches); // what DataTables looks at
+dark.addEventListener("change", follow);
+follow();
 readState();
 listen();
 draw().then(() => document.body.setAttribute("data-ready", String(Math.round(performance.now()))));
