@@ -146,7 +146,7 @@ def _tables_style() -> str:
 def _json(value: Any) -> str:
     """JSON that no text in it can end: `<` is written as an escape."""
     plain = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return plain.replace("<", "\\u003c").replace(">", "\\u003e")
+    return plain.replace("<", "\\u003c")
 
 
 def _raw(text: str) -> Any:
