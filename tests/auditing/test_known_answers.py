@@ -127,6 +127,19 @@ def test_a_defence_is_answered_for_with_its_bound_beside_it(audit: Callable[...,
     assert "fisher" not in found.found["measured"]["answers"][0]
 
 
+def test_a_client_that_says_nothing_at_all_has_an_answer(audit: Callable[..., Audit]) -> None:
+    dead = nn.Linear(LENGTH, 4)
+    nn.init.zeros_(dead.weight)
+    nn.init.constant_(dead.bias, -1.0)
+    client = nn.Sequential(nn.Sequential(nn.Flatten(), dead, nn.ReLU()))
+    noisy = {"name": "laplace_range", "epsilon": 5}
+    found = audit(client, defenses=["none", noisy])
+    assert all(finding.startswith("nothing of the records was found") for finding in found.findings.values())
+    silent, behind_noise = found.found["measured"]["answers"]
+    assert silent["effective_rank"] == 0
+    assert behind_noise["fisher"]["mse"] is None
+
+
 def test_the_accuracy_of_a_known_server_is_told(audit: Callable[..., Audit]) -> None:
     client = ClassOnly()
     answer = only(audit(client, server=nn.Sequential(nn.Identity()), protocol="vanilla"))

@@ -51,14 +51,14 @@ def effective_rank(x: Tensor) -> float:
     return float((-(share * share.log()).sum()).exp())
 
 
-def fisher(victim: Victim, x: Tensor, per_variance: float) -> dict[str, float]:
-    """The bound of diagonal Fisher information leakage for independent noise, as means over records x (N, *in).
+def fisher(victim: Victim, x: Tensor, per_variance: float) -> dict[str, float | None]:
+    """The bound of diagonal Fisher information leakage for independent noise, over records x (N, *in).
 
     Whoever guesses without bias has a mean squared error of at least `mse` in each value of a record: the number of
     values over the trace of J^T J times the noise's Fisher information, J the derivative of the message (without
     clipping, which makes it smaller). A guess that knows what records look like is biased, and may be better.
     Source: Maeng et al., "Bounding the Invertibility of Privacy-preserving Instance Encoding using Fisher Information",
-    NeurIPS 2023, section 3.
+    NeurIPS 2023, section 3. None: no message depends on its record.
     """
     with Stream(0), torch.no_grad():
         repeated = torch.stack([send(victim, x, x) for _ in range(REPEATS)]).flatten(2)  # (R, N, D)
@@ -70,4 +70,8 @@ def fisher(victim: Victim, x: Tensor, per_variance: float) -> dict[str, float]:
         moved: Tensor = torch.func.jvp(lambda t: victim.split.bottom(t)[0], (x,), (v,))[1]
         energy += moved.detach().flatten(1).double().square().sum(1) / PROBES
     trace = energy * per_variance / variance
-    return {"mse": float((x[0].numel() / trace).mean()), "variance_of_records": float(x.flatten(1).var(0).mean())}
+    mean = float(trace.mean())  # the mean of the bounds is at least the bound of the mean
+    return {
+        "mse": x[0].numel() / mean if mean > 0 else None,
+        "variance_of_records": float(x.flatten(1).var(0).mean()),
+    }
