@@ -108,8 +108,9 @@ def test_the_script_of_the_audit_page_is_short_and_runs_as_printed(lab: Any) -> 
     text = (ROOT / "docs" / "audit.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len([line for line in script.splitlines() if line.strip()]) <= 15
-    lab.write("my_net.py", "import torch\nfrom torch import nn\ndef load_network():\n    torch.manual_seed(0)\n    return nn.Sequential(nn.Conv1d(1, 2, 3), "
-              "nn.Sequential(nn.Flatten(), nn.Linear(20, 5)), nn.ReLU())")  # fmt: skip
+    net = "nn.Sequential(nn.Conv1d(1, 2, 3), nn.Sequential(nn.Flatten(), nn.Linear(20, 5)), nn.ReLU())"
+    made = f"import torch\nfrom torch import nn\ndef load_network():\n    torch.manual_seed(0)\n    return {net}\n"
+    lab.write("my_net.py", made)
     draw = np.random.default_rng(0)
     for name, n in {"trained_on": 60, "others": 120}.items():
         person = np.array([f"{name} {i // 6}" for i in range(n)])
