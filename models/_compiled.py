@@ -31,6 +31,10 @@ SIZE = re.compile(  # symbols, numbers, and sums and products of them
     r"(Symbol\('\w{1,9}'(, \w{1,20}=True)*\)|Integer\(-?\d{1,12}\)|(Mul|Add|FloorDiv|Max|Min)\("
     r"|, |\)|-?\d{1,12}|[a-z]\d{1,6})*"
 )
+ENTRIES = re.compile(  # below the archive's first folder; torch would load other models, and native code, unasked
+    r"[^/]+/(data/(weights|constants)/(model_(weights|constants)_config\.json|\w+)|data/sample_inputs/model\.pt"
+    r"|models/model\.json|archive_format|archive_version|byteorder|\.data/\w+|\.format_version|version)"
+)
 TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict"}
 
 
@@ -78,6 +82,8 @@ def _without_code(archive: zipfile.ZipFile, who: str) -> bytes:
     copy = io.BytesIO()
     with zipfile.ZipFile(copy, "w") as written:
         for name in archive.namelist():
+            if not ENTRIES.fullmatch(name):
+                raise BadInput(f"{who} holds '{name[:80]}', which is not read; legal: an export of one network")
             content = archive.read(name)
             if "/sample_inputs/" in name:
                 content = b""  # a pickle
@@ -85,8 +91,6 @@ def _without_code(archive: zipfile.ZipFile, who: str) -> bytes:
                 _check_weights(json.loads(content), who)
             elif name.endswith("/models/model.json"):
                 content = json.dumps(_checked(json.loads(content), who)).encode()
-            elif name.endswith((".pt", ".pkl", ".json")):
-                raise BadInput(f"{who} holds {name}, which is not read; legal: an export of one network")
             written.writestr(name, content)
     return copy.getvalue()
 

@@ -98,6 +98,18 @@ def test_code_in_an_archive_is_refused(tmp_path: Path, hostile: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "entry", ["models/other_config.json", "models/other.json", "data/aotinductor/model/a.so", "extra/a", "../a"]
+)
+def test_an_archive_holds_one_network_and_nothing_else(tmp_path: Path, entry: str) -> None:
+    """torch would load further models, whatever their graph, and native code."""
+    file = exported(tmp_path)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(f"{archive.namelist()[0].partition('/')[0]}/{entry}", b"{}")
+    with pytest.raises(BadInput, match="which is not read; legal: an export of one network"):
+        compiled(file, "client")
+
+
 def test_pickled_examples_are_not_read(tmp_path: Path) -> None:
     """torch itself would load them with pickle."""
 
