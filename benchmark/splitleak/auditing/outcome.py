@@ -80,30 +80,38 @@ def spec_of(defense: Any) -> dict[str, Any]:
 
 def _answer(done: Sequence[Record], members: exposure.Members) -> dict[str, Any]:
     """The strongest attack of each goal, what it means, and whom it exposes."""
+    finder = _finder(done)
+    reid = finder["metrics"]["reid_top1"] if finder is not None else 0.0
     best = {goal: _strongest(done, goal) for goal in ("inputs", "linkage", "labels", "membership", "property")}
     rows = {goal: None if record is None else _row(record) for goal, record in best.items()}
     answer: dict[str, Any] = {
-        "finding": words.finding(rows["inputs"], rows["linkage"], rows["labels"], _most_found(done)),
+        "finding": words.finding(rows["inputs"], rows["linkage"], rows["labels"], reid),
         "strongest": {goal: row for goal, row in rows.items() if row is not None},
     }
     if (linear := next((r for r in done if r["cell"]["attack"]["name"] == "least_squares"), None)) is not None:
         answer["linear_share"] = linear["metrics"]["advantage"]
-    if (attack := best["inputs"]) is not None:
-        answer["exposed"] = exposure.exposed(attack, members)
+    if finder is not None:
+        answer["exposed"] = exposure.exposed(finder, members)
     if done and done[0]["cell"]["protocol"] == "vanilla":
         answer |= {"utility": done[0]["utility"], "utility_metric": done[0]["utility_metric"]}
     return answer
 
 
-def _most_found(done: Iterable[Record]) -> float:
-    """The highest share of records that any attack re-identified; the strongest attack may find fewer."""
-    return max((r["metrics"].get("reid_top1", 0.0) for r in done if r["cell"]["goal"] == "inputs"), default=0.0)
+def _sound(done: Iterable[Record], goal: str) -> list[Record]:
+    """The attacks with this goal that find nothing on the null channel."""
+    return [r for r in done if r["cell"]["goal"] == goal and not r.get("null", {"leaks": False})["leaks"]]
 
 
 def _strongest(done: Iterable[Record], goal: str) -> Record | None:
-    """Of the attacks that find nothing on the null channel the one with the highest advantage."""
-    sound = [r for r in done if r["cell"]["goal"] == goal and not r.get("null", {"leaks": False})["leaks"]]
-    return max(sound, key=lambda r: (r["metrics"]["advantage"], r["metrics"].get("reid_top1", 0)), default=None)
+    """The one with the highest advantage."""
+    return max(_sound(done, goal), key=lambda r: r["metrics"]["advantage"], default=None)
+
+
+def _finder(done: Iterable[Record]) -> Record | None:
+    """The one that re-identifies most records; the strongest attack may find fewer."""
+    return max(
+        _sound(done, "inputs"), key=lambda r: (r["metrics"]["reid_top1"], r["metrics"]["advantage"]), default=None
+    )
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _combined(plan: Plan, answer: dict[str, Any], done: Sequence[Record]) -> dic
     """What follows from a measurement together with what was declared."""
     found: dict[str, Any] = {"cut": answer["cut"], "defense": answer["defense"]}
     own = [r for r in done if (r["cell"]["cut"], r["labels"]["defense"]) == (answer["cut"], answer["defense"])]
-    best, declared = _strongest(own, "inputs"), plan.asked.declared
+    best, declared = _finder(own), plan.asked.declared
     if best is not None:
         n = len(best["per_target"]["rank"])
         among = declared.candidates or n
