@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file as load_tensors
 from torch import Tensor, nn
 
-from splitleak.contract import BadInput, Model, Protocol, Shape, Split, Task
+from splitleak.contract import BadInput, Grant, Model, Protocol, Shape, Split, Task
 from splitleak.loading import files_of, one_line
 from splitleak.models._compiled import COMPILED, compiled
 from splitleak.models._from_file import called, function_in, separate
@@ -44,8 +44,8 @@ class OwnNetwork(Model):
     server_weights: str = ""
 
     @property
-    def answers(self) -> bool:  # type: ignore[override]
-        return bool(self.server)
+    def withheld(self) -> Grant:  # type: ignore[override]
+        return Grant(0) if self.server else Grant.TOP
 
     def blocks(self, in_shape: Shape, task: Task) -> list[nn.Module]:
         client = self._part("client", self.weights)

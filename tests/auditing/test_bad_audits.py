@@ -127,7 +127,7 @@ def test_what_python_hands_over_is_checked_too(tmp_path: Path) -> None:
     given = {"members": records(0), "strangers": records(1000, 120), "out": tmp_path}
     with pytest.raises(BadInput, match=r"no option 'cut'; did you mean 'cuts'"):
         splitleak.audit(client, **given, cut=[1])
-    with pytest.raises(BadInput, match="members has no array z"):
-        splitleak.audit(client, **given | {"members": {"z": np.zeros(3)}})
+    with pytest.raises(BadInput, match="members has no array records"):
+        splitleak.audit(client, **given | {"members": {"records": np.zeros(3)}})
     with pytest.raises(BadInput, match="members: x holds Python objects"):
         splitleak.audit(client, **given | {"members": {"x": np.array([None] * 60)}})

@@ -8,9 +8,13 @@ import hashlib
 import importlib
 import inspect
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -19,7 +23,7 @@ from torch import Tensor, nn
 import splitleak
 from splitleak.contract import BadInput, Defense, Exposure, Goal, Hooks, Model, Records, Split, Task
 from splitleak.contract.errors import FilesMissing
-from splitleak.contract.plugin import Plugin
+from splitleak.contract.plugin import Plugin, Spec
 from splitleak.datasets.reading.validation import validate
 from splitleak.plan import plugins
 
@@ -29,10 +33,22 @@ ALL = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
 HERE = Path.cwd()
 TINY = {"name": "ecg_synthetic", "n": 500}
 NET = f"{TOYS}/toy_net.py:make"
-GIVEN = {"sequential": {"of": NET}, "own_network": {"client": NET}}  # parameters whose legal values no type can say
+LOG = Path(tempfile.mkdtemp(prefix="splitleak-")) / "log.npz"  # two records with all messages of a u-shape
+GIVEN: dict[str, Spec] = {  # parameters whose legal values no type can say
+    "sequential": {"of": NET}, "own_network": {"client": NET}, "logged": {"members": str(LOG)},
+}  # fmt: skip
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
 FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
 PROTOCOLS = ("vanilla", "u_shape", "inference")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _log() -> Iterator[None]:
+    torch.manual_seed(0)
+    sent = dict.fromkeys(("z", "gradient", "features", "gradient_features"), np.ones((2, 3)))
+    np.savez(LOG, x=torch.rand(2, 1, 128).numpy(), **sent)  # type: ignore[arg-type]
+    yield
+    shutil.rmtree(LOG.parent)
 
 
 def of(kind: plugins.Kind) -> list[str]:
@@ -164,7 +180,8 @@ def test_a_model_can_be_cut_wherever_it_says_and_starts_from_the_same_weights(na
                 except BadInput:
                     continue  # records of another kind
                 out = split.shapes(in_shape)[1]
-                prediction = split.eval()(torch.rand(2, *in_shape))
+                torch.manual_seed(0)
+                prediction = split.eval()(torch.rand(2, *in_shape))  # those of the log where they have its shape
                 assert prediction.shape[1:] == ((task.size,) if task.kind == "classes" else (1, *in_shape[1:]))
                 assert (split.head is not None) if protocol == "u_shape" else (out == prediction.shape[1:])
                 starts.append(sorted(digest(p) for p in split.parameters()))  # the parts come in an order of their own

@@ -1,4 +1,4 @@
-"""What a user declares for an audit: the parts of the network, the records, what is asked, and who is who."""
+"""What a user declares for an audit: the parts of the network or its messages, the records, and who is who."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ Positive = Annotated[int, Field(ge=1)]
 TEMPLATE = "audit.toml"
 IMAGINED = ("oracle", "auditor")  # threat models that nobody real is: bounds and tests
 NETWORK = ("client", "weights", "server", "server_weights")  # what the model `own_network` is told
+LOG = ("members", "strangers", "aux")  # what the model `logged` is told
 RECORDS = ("members", "strangers", "aux", "task", "low", "high")  # what the dataset `own_records` is told
 
 
@@ -39,9 +40,9 @@ class Declaration:
     """AUDIT.toml. Files are named from its folder."""
 
     __pydantic_config__: ClassVar[ConfigDict] = EXACT
-    client: str  # FILE.py:FUNCTION that returns an nn.Module
     members: str  # npz or HDF5: records that the client was trained on
     strangers: str  # the same of records that it was not trained on
+    client: str = ""  # FILE.py:FUNCTION that returns an nn.Module; "": not here, the files hold its messages (array z)
     weights: str = ""  # of the client, safetensors; "": those that the function gives it
     server: str = ""  # FILE.py:FUNCTION; "": not known
     server_weights: str = ""
@@ -51,13 +52,15 @@ class Declaration:
     high: float | None = None
     cuts: Literal["all"] | list[Positive] = "all"  # "all": after each child of an nn.Sequential
     defenses: list[Any] = field(default_factory=lambda: ["none"])  # as on the axis `defense` of a matrix
-    protocol: Literal["auto", "inference", "vanilla"] = "auto"  # vanilla: labels and gradients cross as well
+    protocol: Literal["auto", "inference", "vanilla", "u_shape"] = "auto"  # what crosses beside messages, if anything
     threats: list[str] | None = None  # None: all that somebody real could be
     targets: Annotated[int, Field(ge=50)] = 500  # members under attack, at most
     declared: People = field(default_factory=People)
 
     def network(self) -> dict[str, Any]:
-        """The model of a matrix."""
+        """The model of a matrix: the network or, in its place, the messages that were written down."""
+        if not self.client:
+            return {"name": "logged"} | self._given(LOG)
         return {"name": "own_network"} | self._given(NETWORK)
 
     def records(self) -> dict[str, Any]:
@@ -74,6 +77,8 @@ def checked(given: dict[str, Any], who: str) -> Declaration:
     made: Declaration = plugins.checked(Declaration, given, who)
     if not made.defenses:
         raise BadInput(f"{who}: defenses: at least one, such as 'none'")
+    if named := [name for name in NETWORK[1:] if getattr(made, name) and not made.client]:
+        raise BadInput(f"{who}: {named[0]} needs the client; without one the files hold its messages (array z)")
     for name in made.threats or ():
         if name not in threats.THREATS:
             raise BadInput(f"{who}: threats: no threat {shown(name)} (legal: {', '.join(threats.THREATS)})")

@@ -18,7 +18,7 @@ FISHER = {"gaussian": 1.0, "laplace_range": 2.0}  # defence -> Fisher informatio
 
 
 def described(victim: Victim, name: str, x: Tensor) -> dict[str, Any]:
-    """Facts about the messages of records x (N, *in) behind the defence of this name."""
+    """Facts about the messages of records x (N, *in). name: the defence, if there is a derivative behind its noise."""
     x = x[:MOST]
     with Stream(0):
         z = send(victim, x, x)

@@ -57,7 +57,8 @@ def gathered(
         for defense in plan.asked.defenses:
             label = plugins.label("defense", spec_of(defense), plan.base)
             own = [r for r in done if (r["cell"]["cut"], r["labels"]["defense"]) == (cut, label)]
-            about = messages.described(plan.victim(cut, defense), spec_of(defense)["name"], plan.data.test.x)
+            noise = spec_of(defense)["name"] if plan.asked.client else ""  # no derivative of messages in a file
+            about = messages.described(plan.victim(cut, defense), noise, plan.data.test.x)
             answers.append({"cut": cut, "defense": label} | about | _answer(own, members))
     return {
         "schema": SCHEMA, "splitleak": __version__, "complete": complete, "command": command,
@@ -92,7 +93,7 @@ def _answer(done: Sequence[Record], members: exposure.Members) -> dict[str, Any]
         answer["linear_share"] = linear["metrics"]["advantage"]
     if finder is not None:
         answer["exposed"] = exposure.exposed(finder, members)
-    if done and done[0]["cell"]["protocol"] == "vanilla":
+    if done and done[0]["cell"]["protocol"] == "vanilla" and done[0]["cell"]["model"].get("server"):
         answer |= {"utility": done[0]["utility"], "utility_metric": done[0]["utility_metric"]}
     return answer
 
@@ -141,7 +142,7 @@ def _declared(plan: Plan) -> dict[str, Any]:
     people = plan.asked.declared
     return {
         "holder": people.holder, "receiver": people.receiver, "candidates": people.candidates, "prior": people.prior,
-        "protocol": plan.protocol, "threats": plan.threats(),
+        "protocol": plan.protocol, "threats": plan.threats(), "network": bool(plan.asked.client),
     }  # fmt: skip
 
 
@@ -175,16 +176,21 @@ def _not_tested(plan: Plan, records: Sequence[Record], complete: bool) -> Iterab
     for cut, earlier in plan.cuts.items():
         if earlier is not None:
             yield f"cut {cut}: its message holds the same numbers as that of cut {earlier}"
+    if not plan.asked.client:
+        yield "whoever has the client's weights, or sends records of his own choice: only messages are here (client)"
     if not plan.asked.server:
         yield "a server that makes use of its own part of the network: it is not known (server)"
     if plan.protocol == "inference":
         yield "labels, gradients and hijacks: nothing but messages crosses (protocol 'inference')"
+    if {"eavesdropper", "query_server"} <= {*plan.threats()}:
+        yield "linkage and property through a substitute client: a query does what it does, and better"
     if plan.data.private.group is None:
         yield "linkage: the records name no persons (array 'group')"
     reasons: dict[str, list[str]] = {}
     for record in records:
         if record["status"] != "done":
-            reasons.setdefault(f"{record['status']}: {record['why']}", []).append(record["labels"]["attack"])
+            why = str(record["why"]).removeprefix("BadInput: ")
+            reasons.setdefault(f"{record['status']}: {why}", []).append(record["labels"]["attack"])
     yield from (f"{', '.join(dict.fromkeys(attacks))} ({why})" for why, attacks in reasons.items())
     yield "an attacker who trains a shadow of the whole network: there is no recipe of its training (auditor)"
 

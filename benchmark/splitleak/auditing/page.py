@@ -19,6 +19,12 @@ GOALS = {
 }  # fmt: skip
 
 
+CROSSING = {
+    "inference": "messages, and nothing else", "vanilla": "messages, labels and gradients",
+    "u_shape": "messages, features and the gradients of both; labels stay at the client",
+}  # fmt: skip
+
+
 def page(found: dict[str, Any]) -> str:
     """The page of what audit.json holds."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -30,7 +36,7 @@ def page(found: dict[str, Any]) -> str:
         "capitalized": _capitalized,
     }
     template = (resources.files("splitleak.auditing") / "page.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(**found, goals=GOALS)
+    return environment.from_string(template).render(**found, goals=GOALS, crossing=CROSSING)
 
 
 def _short(value: float | None) -> str:

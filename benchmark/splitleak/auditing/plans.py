@@ -42,22 +42,33 @@ class Plan:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """`vanilla` only where it is asked for: of a network that is trained already nothing but messages crosses."""
-        return "vanilla" if self.asked.protocol == "vanilla" else "inference"
+        """`inference` where nothing is said: of a network that is trained already nothing but messages crosses."""
+        return "inference" if self.asked.protocol == "auto" else self.asked.protocol
 
     @cached_property
     def legal_cuts(self) -> list[int]:
-        legal = sorted(self.model.cuts(self.protocol))
+        try:
+            legal = sorted(self.model.cuts(self.protocol))
+        except BadInput as error:
+            without = "" if self.asked.client else " (without `client` each file must have the messages)"
+            raise BadInput(f"{error}{without}") from error
         if not legal:
-            raise BadInput(
-                f"model '{self.model}': protocol 'vanilla' needs the server's part (server = FILE.py:FUNCTION)"
-            )
+            raise BadInput(f"protocol '{self.protocol}' needs {self._needed()}")
         if self.asked.cuts != "all":
             for cut in self.asked.cuts:
                 if cut not in legal:
                     raise BadInput(f"cuts: the client cannot be cut at {cut} (legal: {', '.join(map(str, legal))})")
             return sorted(set(self.asked.cuts))
         return legal
+
+    def _needed(self) -> str:
+        """What a protocol needs that is not there."""
+        if not self.asked.client:
+            more = ", features and gradient_features" if self.protocol == "u_shape" else ""
+            return f"the array gradient{more} beside z in each file"
+        if self.protocol == "u_shape":
+            return "messages that were written down (no client): a network of one's own is cut in two parts, not three"
+        return "the server's part (server = FILE.py:FUNCTION)"
 
     @cached_property
     def cuts(self) -> dict[int, int | None]:
@@ -91,20 +102,39 @@ class Plan:
         """Attacks of seconds on some members, each with its run on the null channel."""
         attacks: list[Any] = [LINEAR]
         if self.data.task.kind == "classes":
-            attacks.append({"name": "similarity", "source": "activation"})
+            sources = ["activation"] if self.protocol == "inference" else ["activation", "gradient"]
+            attacks += [{"name": "similarity", "source": source} for source in sources]
         if self.data.private.group is not None:
             attacks += ["linkage", {"name": "linkage", "learned": True}]
         named = {"threat": self.asked.threats} if self.asked.threats else {}
         return self._matrix([self._axes(attacks) | named], targets=min(QUICK, self.asked.targets))
 
     def whole(self) -> dict[str, Any]:
-        """The standard suite, and least squares on as many members."""
-        suite = self._axes(["standard"]) | {"threat": self.threats()}
-        return self._matrix([suite, self._axes([LINEAR])], null=False)
+        """The standard suite, and least squares on as many members.
+
+        Where queries are allowed, the eavesdropper links nobody and infers no property: those attacks of his train the
+        substitute client that `fora` trains, to do what a query does better.
+        """
+        asked = self.threats()
+        others = [threat for threat in asked if threat != "eavesdropper" or "query_server" not in asked]
+        blocks = [self._axes(["standard"]) | {"threat": others}] if others else []
+        if "eavesdropper" not in others and "eavesdropper" in asked:
+            suite = [{"name": "standard", "goal": goal} for goal in self._seen_on_the_wire()]
+            blocks.append(self._axes(suite) | {"threat": ["eavesdropper"]})
+        return self._matrix([*blocks, self._axes([LINEAR])], null=False)
+
+    def _seen_on_the_wire(self) -> list[str]:
+        """Goals for which nothing but what crosses is needed."""
+        gradients = {"inference": [], "vanilla": ["membership"], "u_shape": ["labels", "membership"]}
+        return ["inputs", *gradients[self.protocol]]
 
     def threats(self) -> list[str]:
         """The threat models that the audit is about."""
-        idle = {"malicious_server", *(() if self.asked.server else ("honest_server",))}  # nothing is trained, or known
+        idle = {"malicious_server"}  # nothing is trained
+        if not self.asked.server and self.protocol != "u_shape":
+            idle |= {"honest_server"}  # it has no more than an eavesdropper
+        if not self.asked.client:
+            idle |= {"white_box"}
         real = [n for n, threat in THREATS.items() if n not in IMAGINED and self.protocol in threat.protocols]
         return self.asked.threats or [name for name in real if name not in idle]
 

@@ -16,7 +16,7 @@ from splitleak.auditing.outcome import Audit
 from splitleak.auditing.plans import Plan
 from splitleak.auditing.run import How, carry_out
 from splitleak.contract.errors import BadInput, did_you_mean
-from splitleak.datasets.reading.own_arrays import NDIMS
+from splitleak.datasets.reading.own_arrays import NDIMS, SENT
 from splitleak.models._held import hold
 from splitleak.process_settings import STANDARD, unchanged
 
@@ -25,22 +25,25 @@ NETWORKS = ("client", "server")
 
 
 def audit(
-    client: nn.Module | str, members: Any, strangers: Any, *, out: str | Path = "runs/audit", quick: bool = False,
-    device: str = "auto", **more: Any,
+    client: nn.Module | str | None, members: Any, strangers: Any, *, out: str | Path = "runs/audit",
+    quick: bool = False, device: str = "auto", **more: Any,
 ) -> Audit:  # fmt: skip
     """Measure what the messages of a trained client tell about its records; nothing of it is trained.
 
-    client: an nn.Module, or a file as in AUDIT.toml. members, strangers: records that it was trained on, and others:
-    a table of arrays {"x": (n, *in), "y": ..., "group": ...} (numpy or torch), x alone, or an npz or HDF5 file.
-    out: the folder of audit.json and the records of all attacks; a run that was interrupted goes on. quick: only the
-    attacks of seconds. more: the other fields of AUDIT.toml (server, aux, cuts, defenses, declared, ...). It runs in
-    this process. Raises BadInput for a mistake of the user.
+    client: an nn.Module, a file as in AUDIT.toml, or None where weights may not leave: then each table has z, the
+    message of each record, and where they cross gradient, features and gradient_features. members, strangers: records
+    that it was trained on, and others: a table of arrays {"x": (n, *in), "y": ..., "group": ...} (numpy or torch), x
+    alone, or an npz or HDF5 file. out: the folder of audit.json and the records of all attacks; a run that was
+    interrupted goes on. quick: only the attacks of seconds. more: the other fields of AUDIT.toml (server, aux, cuts,
+    defenses, declared, ...). It runs in this process. Raises BadInput for a mistake of the user.
     """
     legal = [f.name for f in fields(declaration.Declaration)]
     for name in more:
         if name not in legal:
             raise BadInput(f"audit: no option {name!r}{did_you_mean(name, legal)} (options: {', '.join(legal)})")
     folder, given = Path(out), more | {"client": client, "members": members, "strangers": strangers}
+    if client is None:
+        del given["client"]
     for name in NETWORKS:
         if isinstance(given.get(name), nn.Module):
             given[name] = hold(given[name])
@@ -59,8 +62,9 @@ def _plain(value: Any) -> Any:
 def _saved(arrays: Any, file: Path, name: str) -> Path:
     """Arrays as a file of the results folder, where every process and a later run find them."""
     table = arrays if isinstance(arrays, Mapping) else {"x": arrays}
-    if odd := [str(key) for key in table if key not in NDIMS]:
-        raise BadInput(f"audit: {name} has no array {', '.join(odd)} (legal: {', '.join(NDIMS)})")
+    legal = (*NDIMS, *SENT)
+    if odd := [str(key) for key in table if key not in legal]:
+        raise BadInput(f"audit: {name} has no array {', '.join(odd)} (legal: {', '.join(legal)})")
     plain = {key: v.detach().cpu().numpy() if isinstance(v, Tensor) else np.asarray(v) for key, v in table.items()}
     if odd := [key for key, value in plain.items() if value.dtype.hasobject]:
         raise BadInput(f"audit: {name}: {', '.join(odd)} holds Python objects; legal: numbers or text")

@@ -52,6 +52,8 @@ def _of_records(best: dict[str, Any], reid: float) -> str:
     by_class = best.get("class_mean")
     if by_class is not None and advantage <= by_class + max(half, NOTHING) and not found:
         return f"no more of the records than their class tells ({advantage:.2f}; the class alone {by_class:.2f})"
+    if advantage - half <= 0:
+        return f"no record is read off ({advantage:.2f}), but {reid:.0%} are re-identified (chance {chance:.0%})"
     return f"partial: {advantage:.2f} of the records' variation, {reid:.0%} re-identified (chance {chance:.0%})"
 
 

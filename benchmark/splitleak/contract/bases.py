@@ -42,7 +42,7 @@ class Model(Plugin, ABC):
     """
 
     u_shaped: bool = False  # "u_shape" is its usual protocol
-    answers: bool = True  # False: the server's part is not known, and the one that `split` returns stands in for it
+    withheld: Grant = Grant(0)  # parts that nobody brought, and no attacker can have: another stands in for each
 
     def usual_protocol(self) -> Protocol:
         """The protocol where a matrix names none."""

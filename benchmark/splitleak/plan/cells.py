@@ -138,7 +138,7 @@ def _with_control(cell: Cell) -> Cell:
 def _attacked(victim: Cell, of: Made, threat: str | None, point: Point) -> Cell:
     attack = cast(Attack, of.plugin)
     threat, why = _threat(victim.protocol, attack.goal, attack.needs, point.aux.grants, threat)
-    why = _untrained(victim, attack.needs) or why or _unanswered(cast(Model, point.model.plugin), attack.needs)
+    why = _untrained(victim, attack.needs) or why or _withheld(cast(Model, point.model.plugin), attack.needs)
     return replace(
         victim,
         attack=of.spec,
@@ -158,12 +158,12 @@ def _untrained(victim: Cell, needs: Grant) -> str | None:
     return f"[train] epochs = 0: nothing is trained, and {training.name} needs a training"
 
 
-def _unanswered(model: Model, needs: Grant) -> str | None:
-    """Why an attack cannot run where the server's part is not known."""
-    missing = needs & Grant.TOP
-    if model.answers or not missing:
+def _withheld(model: Model, needs: Grant) -> str | None:
+    """Why an attack cannot run on a network of which not all parts are known."""
+    missing = needs & model.withheld
+    if not missing:
         return None
-    return f"the server's part of model '{model}' is not known, and the attack needs {missing.name}"
+    return f"of model '{model}' {missing.name} is not known, and the attack needs it"
 
 
 @lru_cache
