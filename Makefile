@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: run report test quick-test lint types bench kill-test damage-test mutation-test reference reference-images reference-federated reference-conformance detectors clean
+.PHONY: run report test quick-test lint types bench kill-test damage-test mutation-test audit-test reference reference-images reference-federated reference-conformance detectors clean
 
 run: $(MADE)
 	$(BIN)/splitleak run quick
@@ -38,6 +38,10 @@ damage-test: $(MADE)
 # Plants mistakes in a copy, one at a time; a test must notice each.
 mutation-test: $(MADE)
 	$(BIN)/python tests/long/mutations.py
+
+# Audits with the whole suite: of clients whose answer is known, and of the victims of the reference tables.
+audit-test: $(MADE)
+	$(BIN)/python tests/long/audits.py
 
 # The tables under results/reference, on the real heartbeats; one folder, so that the matrices share their victims, and
 # where it was killed it goes on. Hours on two cores.
