@@ -51,7 +51,13 @@ def folder(lab: Lab) -> Path:
 
 def written(**given: Any) -> str:
     lines = {"client": "net.py:client", "members": "members.npz", "strangers": "strangers.npz"} | given
-    return "\n".join(f"{name} = {value if isinstance(value, list) else repr(value)}" for name, value in lines.items())
+    return "\n".join(f"{name} = {toml(value)}" for name, value in lines.items())
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {each}" for key, each in value.items()) + "}"
+    return str(value) if isinstance(value, list) else repr(value)
 
 
 def other_people(folder: Path) -> None:
@@ -95,6 +101,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "few records": (lambda here: np.savez(here / "members.npz", **records(0, 20)), {}, "20 members; legal: 50 or more"),
     "a cut that is not there": (None, {"cuts": [7]}, "the client cannot be cut at 7 (legal: 1, 2)"),
     "vanilla without a server": (None, {"protocol": "vanilla"}, "needs the server's part"),
+    "a recipe without a server": (None, {"train": {"epochs": 3}}, "[train] needs both parts of the network"),
     "an unknown defence": (None, {"defenses": ["drpout"]}, "did you mean 'dropout'?"),
     "no defence": (None, {"defenses": []}, "at least one, such as 'none'"),
     "an unknown threat": (None, {"threats": ["martian"]}, "no threat 'martian' (legal: eavesdropper"),

@@ -140,6 +140,22 @@ def test_a_client_that_says_nothing_at_all_has_an_answer(audit: Callable[..., Au
     assert behind_noise["fisher"]["mse"] is None
 
 
+def test_with_a_recipe_the_network_is_trained_on_the_members(audit: Callable[..., Audit], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    client, server = nn.Sequential(nn.Flatten(), nn.Linear(LENGTH, 8)), nn.Sequential(nn.ReLU(), nn.Linear(8, CLASSES))
+    nn.init.zeros_(client[1].weight)
+    recipe = {"epochs": 20, "batch_size": 16, "lr": 0.01}
+    found = audit(
+        client, server=server, cuts=[2], train=recipe, defenses=["none", {"name": "nopeek", "weight": 1.0}]
+    ).found
+    plain, behind_nopeek = found["measured"]["answers"]
+    assert plain["utility"] > 0.9
+    assert plain["effective_rank"] > 1.5  # before its training the client sent the same for all
+    assert behind_nopeek["effective_rank"] != plain["effective_rank"]
+    assert {"malicious_server", "auditor"} <= {*found["declared"]["threats"]}
+    assert not [line for line in found["not_tested"] if "no recipe" in line]
+
+
 def test_the_accuracy_of_a_known_server_is_told(audit: Callable[..., Audit]) -> None:
     client = ClassOnly()
     answer = only(audit(client, server=nn.Sequential(nn.Identity()), protocol="vanilla"))

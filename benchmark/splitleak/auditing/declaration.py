@@ -18,7 +18,6 @@ from splitleak.store import write
 EXACT = ConfigDict(extra="forbid", strict=True)
 Positive = Annotated[int, Field(ge=1)]
 TEMPLATE = "audit.toml"
-IMAGINED = ("oracle", "auditor")  # threat models that nobody real is: bounds and tests
 NETWORK = ("client", "weights", "server", "server_weights")  # what the model `own_network` is told
 LOG = ("members", "strangers", "aux")  # what the model `logged` is told
 RECORDS = ("members", "strangers", "aux", "task", "low", "high")  # what the dataset `own_records` is told
@@ -55,6 +54,7 @@ class Declaration:
     protocol: Literal["auto", "inference", "vanilla", "u_shape"] = "auto"  # what crosses beside messages, if anything
     threats: list[str] | None = None  # None: all that somebody real could be
     targets: Annotated[int, Field(ge=50)] = 500  # members under attack, at most
+    train: dict[str, Any] = field(default_factory=dict)  # `[train]` of a matrix; empty: nothing is trained
     declared: People = field(default_factory=People)
 
     def network(self) -> dict[str, Any]:
@@ -82,6 +82,8 @@ def checked(given: dict[str, Any], who: str) -> Declaration:
     for name in made.threats or ():
         if name not in threats.THREATS:
             raise BadInput(f"{who}: threats: no threat {shown(name)} (legal: {', '.join(threats.THREATS)})")
+    if made.train and not made.server:
+        raise BadInput(f"{who}: [train] needs both parts of the network: client and server")
     return made
 
 

@@ -15,9 +15,10 @@ from splitleak.plan import matrix, plugins
 from splitleak.records import Record
 from splitleak.report import text
 from splitleak.score.per_target import clopper_pearson
-from splitleak.store import write, write_json
+from splitleak.store import Store, write, write_json
 
 SCHEMA = 1
+Findings = dict[str, Any]
 FPR = 0.01
 METRICS = (
     "advantage", "reid_top1", "reid_chance", "reid_strangers", "class_mean", "nearest_aux", "label_accuracy", "auc",
@@ -46,24 +47,25 @@ class Audit:
         write(self.folder / "audit.html", page(self.found).encode())
 
 
-def gathered(
-    plan: Plan, records: Sequence[Record], complete: bool, command: str, beside: Sequence[Record] = ()
-) -> dict[str, Any]:
-    """The content of audit.json from the records of the attacks. beside: other records, which are listed alone."""
+def gathered(plan: Plan, records: Sequence[Record], folder: Path, beside: Sequence[Record] | None = None) -> Findings:
+    """The content of audit.json, without the command that repeats it, from the records of the attacks.
+
+    folder: of the results. beside: records of the quick attacks, which are listed alone; None: `records` are those.
+    """
     members = exposure.Members.of(plan.data, plan.base / plan.asked.members)
-    done = _done(records)
+    done, store, complete = _done(records), Store(folder, read_only=True), beside is not None
     answers = []
     for cut in plan.told_apart:
         for defense in plan.asked.defenses:
             label = plugins.label("defense", spec_of(defense), plan.base)
             own = [r for r in done if (r["cell"]["cut"], r["labels"]["defense"]) == (cut, label)]
             noise = spec_of(defense)["name"] if plan.asked.client else ""  # no derivative of messages in a file
-            about = messages.described(plan.victim(cut, defense), noise, plan.data.test.x)
+            about = messages.described(plan.victim(cut, defense, store), noise, plan.data.test.x)
             answers.append({"cut": cut, "defense": label} | about | _answer(own, members))
     return {
-        "schema": SCHEMA, "splitleak": __version__, "complete": complete, "command": command,
+        "schema": SCHEMA, "splitleak": __version__, "complete": complete,
         "data": _data(plan), "cuts": {str(cut): earlier for cut, earlier in plan.cuts.items()},
-        "measured": {"answers": answers, "attacks": [_row(r) for r in (*done, *_done(beside))]},
+        "measured": {"answers": answers, "attacks": [_row(r) for r in (*done, *_done(beside or ()))]},
         "declared": _declared(plan),
         "combined": [_combined(plan, one, done) for one in answers],
         "not_tested": list(_not_tested(plan, records, complete)),
@@ -143,6 +145,7 @@ def _declared(plan: Plan) -> dict[str, Any]:
     return {
         "holder": people.holder, "receiver": people.receiver, "candidates": people.candidates, "prior": people.prior,
         "protocol": plan.protocol, "threats": plan.threats(), "network": bool(plan.asked.client),
+        "trained_here": bool(plan.asked.train),
     }  # fmt: skip
 
 
@@ -192,7 +195,8 @@ def _not_tested(plan: Plan, records: Sequence[Record], complete: bool) -> Iterab
             why = str(record["why"]).removeprefix("BadInput: ")
             reasons.setdefault(f"{record['status']}: {why}", []).append(record["labels"]["attack"])
     yield from (f"{', '.join(dict.fromkeys(attacks))} ({why})" for why, attacks in reasons.items())
-    yield "an attacker who trains a shadow of the whole network: there is no recipe of its training (auditor)"
+    if not plan.asked.train:
+        yield "an attacker who trains shadows of the whole network: there is no recipe of its training ([train])"
 
 
 def lines(found: dict[str, Any]) -> Iterable[str]:

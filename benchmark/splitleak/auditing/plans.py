@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import torch
 
-from splitleak.auditing.declaration import IMAGINED, Declaration
+from splitleak.auditing.declaration import Declaration
 from splitleak.contract import Data, Model, Protocol
 from splitleak.contract.errors import BadInput
 from splitleak.contract.threats import THREATS
 from splitleak.plan import matrix, plugins
 from splitleak.plan.case import Case
+from splitleak.store import Store
 from splitleak.train.data import load_data
 from splitleak.train.victim import Victim, fresh
 
@@ -42,8 +43,10 @@ class Plan:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """`inference` where nothing is said: of a network that is trained already nothing but messages crosses."""
-        return "inference" if self.asked.protocol == "auto" else self.asked.protocol
+        """Where nothing is said, `inference`: of a network that is trained already nothing but messages crosses."""
+        if self.asked.protocol != "auto":
+            return self.asked.protocol
+        return "vanilla" if self.asked.train else "inference"
 
     @cached_property
     def legal_cuts(self) -> list[int]:
@@ -93,9 +96,12 @@ class Plan:
         return Case.of(matrix.read(whole, self.base).cells[0], self.base)
 
     @torch.no_grad()
-    def victim(self, cut: int, defense: Any) -> Victim:
-        made = fresh(self.case(cut, defense), self.data)
-        made.load(made.tensors())  # eval mode
+    def victim(self, cut: int, defense: Any, store: Store | None = None) -> Victim:
+        """With its weights, as they are kept in the store if they were trained here; in eval mode."""
+        case = self.case(cut, defense)
+        made = fresh(case, self.data)
+        kept = store.victim(case.cell.victim_key) if store is not None and self.asked.train else None
+        made.load(made.tensors() if kept is None else kept[0])
         return made
 
     def quick(self) -> dict[str, Any]:
@@ -130,13 +136,15 @@ class Plan:
 
     def threats(self) -> list[str]:
         """The threat models that the audit is about."""
-        idle = {"malicious_server"}  # nothing is trained
+        idle = set() if self.asked.train else {"malicious_server", "auditor"}
         if not self.asked.server and self.protocol != "u_shape":
             idle |= {"honest_server"}  # it has no more than an eavesdropper
         if not self.asked.client:
             idle |= {"white_box"}
-        real = [n for n, threat in THREATS.items() if n not in IMAGINED and self.protocol in threat.protocols]
-        return self.asked.threats or [name for name in real if name not in idle]
+        idle |= {"oracle"}  # nobody has what it has
+        return self.asked.threats or [
+            n for n, one in THREATS.items() if self.protocol in one.protocols and n not in idle
+        ]
 
     def _axes(self, attacks: list[Any], cuts: list[int] | None = None, defenses: list[Any] | None = None) -> Axes:
         return {
@@ -147,4 +155,4 @@ class Plan:
 
     def _matrix(self, blocks: list[Axes], **evaluate: Any) -> dict[str, Any]:
         usual = {"targets": self.asked.targets, "control": True, "per_record": True}
-        return {"matrix": blocks, "train": {"epochs": 0}, "evaluate": usual | evaluate}
+        return {"matrix": blocks, "train": self.asked.train or {"epochs": 0}, "evaluate": usual | evaluate}

@@ -28,14 +28,14 @@ def audit(
     client: nn.Module | str | None, members: Any, strangers: Any, *, out: str | Path = "runs/audit",
     quick: bool = False, device: str = "auto", **more: Any,
 ) -> Audit:  # fmt: skip
-    """Measure what the messages of a trained client tell about its records; nothing of it is trained.
+    """Measure what the messages of a client tell about its records; without `train` nothing of it is trained.
 
     client: an nn.Module, a file as in AUDIT.toml, or None where weights may not leave: then each table has z, the
     message of each record, and where they cross gradient, features and gradient_features. members, strangers: records
     that it was trained on, and others: a table of arrays {"x": (n, *in), "y": ..., "group": ...} (numpy or torch), x
     alone, or an npz or HDF5 file. out: the folder of audit.json and the records of all attacks; a run that was
     interrupted goes on. quick: only the attacks of seconds. more: the other fields of AUDIT.toml (server, aux, cuts,
-    defenses, declared, ...). It runs in this process. Raises BadInput for a mistake of the user.
+    defenses, train, declared, ...). It runs in this process. Raises BadInput for a mistake of the user.
     """
     legal = [f.name for f in fields(declaration.Declaration)]
     for name in more:

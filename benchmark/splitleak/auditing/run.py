@@ -35,13 +35,17 @@ class How:
 
 def carry_out(plan: Plan, how: How) -> Audit:
     """Attack every cut behind every defence."""
-    records = how.run(plan, plan.quick())
-    audit = Audit(outcome.gathered(plan, records, False, how.command), how.folder)
-    audit.write()
+    quick = how.run(plan, plan.quick())
+    audit = _written(outcome.gathered(plan, quick, how.folder), how)
     how.say(f"First answer, from attacks of seconds:\n{audit}")
     if how.quick:
         return audit
-    audit = Audit(outcome.gathered(plan, how.run(plan, plan.whole()), True, how.command, records), how.folder)
-    audit.write()
+    audit = _written(outcome.gathered(plan, how.run(plan, plan.whole()), how.folder, quick), how)
     how.say(f"\nAnswer of the whole suite:\n{audit}")
+    return audit
+
+
+def _written(found: outcome.Findings, how: How) -> Audit:
+    audit = Audit(found | {"command": how.command}, how.folder)
+    audit.write()
     return audit
