@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,8 @@ from splitleak.report.victims import Row, rows_of
 from splitleak.store import Store
 
 HEAVY = ("made_by", "traceback", "per_target", "per_record", "loss_curve", "utility_curve", "utility_clients")
+POINTS = 60  # of a curve, at most
+Curve = list[tuple[int, float]]  # epoch from 1, mean loss
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Source:
     path: Path
     rows: list[Row]
     records: dict[int, list[Record]] = field(default_factory=dict)  # of each row by its place
+    losses: dict[str, Curve] = field(default_factory=dict)  # of each record by its key
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -56,14 +59,24 @@ def _of(path: Path) -> Iterator[Source]:
 def _folder(path: Path) -> Source:
     store = Store(path, read_only=True)
     records: list[Record] = []
+    losses: dict[str, Curve] = {}
     for key in store.record_keys():
         record = store.record(key)
         if record is not None:
+            losses[key] = thinned(record.get("loss_curve") or [])
             records.append(cast(Record, {name: value for name, value in record.items() if name not in HEAVY}))
     if not records:
         raise BadInput(f"'{path}' has no record that can be read{_first(store.warnings)}")
     rows = by_key(records, path)
-    return Source(path, [row for row, _ in rows], dict(enumerate(each for _, each in rows)), store.warnings)
+    return Source(path, [row for row, _ in rows], dict(enumerate(each for _, each in rows)), losses, store.warnings)
+
+
+def thinned(losses: Sequence[float]) -> Curve:
+    """At most POINTS of them, evenly spread, with the first and the last."""
+    last = len(losses) - 1
+    steps = min(last, POINTS - 1)
+    places = [round(i * last / steps) for i in range(steps + 1)] if steps > 0 else range(len(losses))
+    return [(place + 1, float(f"{losses[place]:.4g}")) for place in places]
 
 
 def _first(warnings: list[str]) -> str:
