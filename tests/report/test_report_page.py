@@ -235,8 +235,8 @@ def test_a_panel_has_the_curves_of_each_seed(folder: Path) -> None:
     steps = [{"step": s, "error": e, "advantage": 0.0} for s, e in ((0, 0.5), (9, 0.25))]
     told = panels.panel(source.rows[0], [records[0] | {"curve": steps}], source.losses)
     loss, error = told["curves"]
-    assert (loss["of"], [epoch for epoch, _ in loss["points"]]) == (panels.LOSS, [1, 2])
-    assert (error["of"], error["points"]) == (panels.ERROR, [(0, 0.5), (9, 0.25)])
+    assert (loss["of"], loss["at"]) == (panels.LOSS, [1, 2])
+    assert (error["of"], error["at"], error["value"]) == (panels.ERROR, [0, 9], [0.5, 0.25])
 
 
 def test_what_repeats_a_row_is_a_legal_matrix_with_the_same_cells(folder: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def panel(row: Row, records: Sequence[Record], losses: Mapping[str, Curve]) -> d
     first = next((r for r in records if r["status"] == "done"), records[0])
     if first["cell"]["attack"]["name"] != CONTROL:  # it runs beside every attack
         found["repeat"] = matrix_of(records)
-    found |= {"machine": first["versions"], "read": first.get("read", [])}
+    found["read"] = first.get("read", [])
     found["seeds"] = [
         {"seed": r["cell"]["seed"], "status": r["status"], "why": r.get("why"),
          "advantage": r.get("metrics", {}).get("advantage"), "seconds": r.get("seconds_attack")}
@@ -47,7 +47,7 @@ def _curves(records: Sequence[Record], losses: Mapping[str, Curve]) -> Iterator[
         errors = [(p["step"], float(f"{p['error']:.4g}")) for p in record.get("curve", [])]
         for name, curve in ((LOSS, losses.get(record["key"], [])), (ERROR, errors)):
             if len(curve) > 1:
-                yield {"of": name, "seed": seed, "points": curve}
+                yield {"of": name, "seed": seed, "at": [at for at, _ in curve], "value": [value for _, value in curve]}
 
 
 def matrix_of(records: Sequence[Record]) -> str:

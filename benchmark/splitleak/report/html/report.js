@@ -48,7 +48,7 @@ function drawTable(rows) {
   const text = (value, type) => (type === "display" ? escaped(shown(value)) : value ?? (type === "sort" ? -Infinity : ""));
   const open = { title: "row", orderable: false, data: null, render: (_, type, row) =>
     type === "display" ? `<button type="button" data-row="${row.id}" aria-label="Details of row ${row.id}">details</button>` : "" };
-  const columns = names.map((name) => ({ title: name, data: name, className: rows.some((i) => typeof cell(i, name) === "number") ? "dt-body-right" : "", render: text }));
+  const columns = names.map((name) => ({ title: name, data: name, className: rows.some((i) => typeof cell(i, name) === "number") ? "dt-body-right" : `of-${name}`, render: text }));
   const data = rows.map((i) => ({ id: i, ...Object.fromEntries(names.map((name) => [name, cell(i, name)])) }));
   const order = names.includes("advantage") ? [[names.indexOf("advantage") + 1, "desc"]] : [];
   table = new Table(by("rows"), { data, columns: [open, ...columns], order, pageLength: 25, searching: false, autoWidth: false, deferRender: true,
@@ -119,7 +119,7 @@ function drawGallery(rows, shownMost = AT_ONCE) {
   by("gallery-section").hidden = !found.length;
   by("gallery").replaceChildren(...found.slice(0, shownMost).map((i) => {
     const figure = node("figure");
-    figure.append(node("img", null, { src: content.pictures[i], alt: `Truth and guess: ${titled(i)}`, loading: "lazy" }),
+    figure.append(node("img", null, { src: content.pictures[i], alt: `Truth and guess: ${titled(i)}` }),
       node("figcaption", `${titled(i)}, advantage ${shown(cell(i, "advantage"))}`));
     return figure;
   }));
@@ -159,7 +159,7 @@ function listOf(lines) {
 }
 
 function curvesOf(told) {
-  return (told.curves ?? []).flatMap((one) => one.points.map(([at, value]) => ({ of: one.of, seed: one.seed, at, value })));
+  return (told.curves ?? []).flatMap((one) => one.value.map((value, i) => ({ of: one.of, seed: one.seed, at: one.at[i], value })));
 }
 
 async function drawPanel(focus) {
@@ -184,9 +184,11 @@ async function drawPanel(focus) {
   ]), figuresOf(i));
   panel.append(node("h3", flags.length ? "What its flags mean" : "No flag was raised"), listOf(flags));
   if (content.pictures[i]) panel.append(node("h3", "Truth and guess"), node("img", null, { src: content.pictures[i], alt: `Truth and guess: ${titled(i)}` }));
+  const drawn = node("div");
+  panel.append(drawn);
   if (told.repeat) panel.append(node("p", "To repeat it, save this as cell.toml and run: splitleak run cell.toml"), node("pre", told.repeat, { tabindex: "0" }));
   if (focus) panel.focus();
-  if (curves.length) await chart(panel, content.curves, curves);
+  if (curves.length) await chart(drawn, content.curves, curves);
 }
 
 function drawChoices() {
