@@ -95,6 +95,16 @@ def test_every_row_and_record_is_in_the_page(folder: Path, page: str) -> None:
     assert "tradeoff" in content["charts"]
 
 
+def test_figures_of_papers_that_lie_beside_the_tables_are_shown() -> None:
+    reference = Path(__file__).parents[2] / "results" / "reference"
+    figures = sources.published([reference])
+    assert len(figures) == len((reference / "conformance.csv").read_text().splitlines()) - 1
+    page = render.page(sources.read([reference / "main.csv"]), figures)
+    assert "<td>MNIST conv1, white box</td><td>as in their code</td><td>psnr</td>" in page
+    assert '<td class="number">39.69</td><td class="number">37.41</td>' in page
+    assert "Reported by papers" not in made(reference / "main.csv")
+
+
 def test_the_page_asks_for_nothing(page: str) -> None:
     assert "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'" in page
     own = re.sub(r'<script type="module">.*?</script>', "", page, flags=re.DOTALL)

@@ -40,8 +40,8 @@ def require() -> None:
         raise BadInput(f"a report needs {', '.join(missing)}: pip install 'splitleak[report]'")
 
 
-def page(sources: Sequence[Source]) -> str:
-    """The whole page."""
+def page(sources: Sequence[Source], published: Sequence[Row] = ()) -> str:
+    """The whole page. published: figures of papers beside measured ones, see `sources.published`."""
     from jinja2 import Environment, StrictUndefined
 
     whole = [(row, s, s.records.get(i, [])) for s in sources for i, row in enumerate(s.rows)]
@@ -54,7 +54,7 @@ def page(sources: Sequence[Source]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_text("report.html")).render(
         overview=_overview(sources, rows), left_out=drawn - len(content["pictures"]), presets=PRESETS,
-        threats=content["threats"], goals=content["goals"],
+        threats=content["threats"], goals=content["goals"], published=published,
         style=_raw(_text("report.css")), tables_style=_raw(_tables_style()), script=_raw(_scripts()),
         content=_raw(_json(content)),
     )  # fmt: skip

@@ -133,7 +133,7 @@ function drawGallery(rows, shownMost = AT_ONCE) {
 function figuresOf(i) {
   const table = node("table", null, { class: "plain" }), head = node("tr");
   table.append(node("caption", "Reported by a paper, measured here, and the best of any record at hand"), head);
-  for (const name of ["", "reported", "measured", "best known", "source"]) head.append(node("th", name, { scope: "col" }));
+  for (const name of ["metric", "reported", "measured", "best known", "source"]) head.append(node("th", name, { scope: "col" }));
   const lines = [{ metric: "advantage", measured: cell(i, "advantage"), best: cell(i, "best_known") }, ...content.panels[i].published];
   for (const one of lines) {
     const line = node("tr"), numbers = [one.reported, one.measured, one.best];
