@@ -174,7 +174,7 @@ def report(
     found = sources.read(folders)
     for warning in (warning for source in found for warning in source.warnings):
         tell(warning)
-    write(output, render.page(found).encode())
+    write(output, render.page(found, sources.published(folders)).encode())
     say(f"{output}: {count(sum(len(source.rows) for source in found), 'row')}")
     for path in render.write_charts(found, png) if png else ():
         say(str(path))

@@ -41,8 +41,7 @@ def score(case: Case, data: Data, other: Data | None, store: Store, tell: Tell) 
     if scene.goal is Goal.INPUTS and scene.data.task.kind == "classes":
         network = judge.judge_of(store, scene.data, digest(case.cell.dataset))
         fields["metrics"]["judge_accuracy"] = judge.accuracy(network, guess, scene.targets)
-    span = scene.data.in_range if scene.goal is Goal.INPUTS else (0.0, 1.0)
-    picture = pictures.sheet(scene.question.truth, guess, span)
+    picture = pictures.picture(scene.question, guess)
     if picture is not None:
         fields["picture"] = store.write_picture(_title(case), picture)
     stopped = fields.get("detected_at", kept.facts.learned.detected_at)

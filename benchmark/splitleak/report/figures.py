@@ -8,58 +8,105 @@ from typing import Any
 import pandas as pd
 
 from splitleak.report import command
+from splitleak.report.html.charts import SCALE
+from splitleak.store import write
 
-MARKS = {"eavesdropper": "v", "honest_server": "o", "malicious_server": "*", "query_server": "s", "white_box": "D"}
+THREATS = ("eavesdropper", "honest_server", "query_server", "white_box", "malicious_server")
 
 
-def worst_cases(ecg: pd.DataFrame, axes: Any) -> None:
-    """Each defence is a column of marks at its accuracy; each mark is the strongest attack of a threat model.
+def worst_cases(ecg: pd.DataFrame) -> Any:
+    """A line for each defence: its accuracy with the interval, and the strongest attack of each threat model.
 
     A hollow mark: no attack beat blind guessing, because the attacks are weak or because the defence is strong.
     """
+    import altair as alt
+
     found = ecg[(ecg.goal == "inputs") & (ecg.threat != "oracle") & ecg.worst.notna()]
-    colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(found.defense))}
-    for size, (threat, mark) in zip(range(180, 0, -36), MARKS.items(), strict=True):  # smaller marks lie on top
-        for defense, rows in found[found.threat == threat].groupby("defense"):
-            leak, colour = rows.worst.max(), colours[str(defense)]
-            face, edge = (colour, "white") if leak > 0 else ("none", colour)
-            axes.scatter(rows.utility.mean(), leak, s=size, marker=mark, zorder=2 - size / 1000, fc=face, ec=edge)
-    for threat, mark in MARKS.items():
-        if threat in set(found.threat):
-            axes.scatter([], [], marker=mark, color="grey", label=threat.replace("_", " "))
-    if (found.groupby(["defense", "threat"]).worst.max() <= 0).any():
-        axes.scatter([], [], fc="none", ec="grey", label="hollow: no attack beat guessing")
-    for defense, colour in colours.items():
-        axes.plot([], [], color=colour, lw=5, label=defense)
-    axes.set(xlabel="test accuracy", ylabel="advantage of the strongest attack", ylim=(-0.02, 1.02))
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    found = found.assign(of=found.defense.str.replace(r", .*\)", ", …)", regex=True))
+    cost = found.groupby("of")[["utility", "utility_ci95"]].mean().reset_index()
+    order = cost.sort_values("utility", ascending=False)["of"].tolist()
+    names = alt.Y("of:N", sort=order, title=None, axis=alt.Axis(domain=False, ticks=False, grid=True),
+                  scale=alt.Scale(type="band", paddingInner=0.3, paddingOuter=0.2))  # fmt: skip
+    leaks = found.groupby(["of", "threat"]).worst.max().reset_index()
+    hollow = "; hollow: no attack beat guessing" if (leaks.worst <= 0).any() else ""
+    return alt.hconcat(
+        _costs(cost, names).properties(width=200, height=300, title="What a defence costs"),
+        _leaks(leaks, names).properties(width=420, height=300, title=f"What leaks all the same{hollow}"),
+    ).resolve_scale(y="shared")
 
 
-def sweeps(main: pd.DataFrame, axes: Any) -> None:
+def _costs(cost: pd.DataFrame, names: Any) -> Any:
+    import altair as alt
+
+    base = _with_interval(cost)
+    accuracy = alt.X("utility:Q", title="test accuracy, 95 % interval", scale=alt.Scale(zero=False))
+    bars = base.mark_rule(size=2).encode(alt.X("low:Q"), alt.X2("high:Q"), names)
+    return bars + base.mark_point(filled=True, size=80, color="black", opacity=1).encode(accuracy, names)
+
+
+def _leaks(leaks: pd.DataFrame, names: Any) -> Any:
+    import altair as alt
+
+    present = [name for name in THREATS if name in set(leaks.threat)]
+    legend = alt.Legend(orient="bottom", title="strongest attack of")
+    colour, shape = (
+        kind("threat:N", scale=alt.Scale(domain=present), legend=legend) for kind in (alt.Color, alt.Shape)
+    )
+    place = alt.X("worst:Q", title="advantage: 0 is a blind guess, 1 is exact", scale=alt.Scale(**SCALE))
+    base = alt.Chart(_values(leaks)).encode(
+        place, names.copy().axis(alt.Axis(domain=False, ticks=False, labels=False, grid=True)), colour, shape,
+        yOffset=alt.YOffset("threat:N", sort=present),
+    )  # fmt: skip
+    marks: dict[str, Any] = {"size": 60, "opacity": 1, "strokeWidth": 2}
+    full = base.transform_filter("datum.worst > 0").mark_point(filled=True, **marks)
+    return full + base.transform_filter("datum.worst <= 0").mark_point(filled=False, **marks)
+
+
+def sweeps(main: pd.DataFrame) -> Any:
     """Defences at several strengths against one attack, `inverse_network`, that may query the client."""
-    found = main[main.attack.str.startswith("inverse_network")]
-    kinds = found.defense.str.partition("(")[0]
-    for kind in dict.fromkeys(kinds):
-        rows = found[kinds == kind].sort_values("utility")
-        axes.errorbar(rows.utility, rows.advantage, xerr=rows.utility_ci95, marker="o", label=f"{kind}: advantage")
-        axes.plot(rows.utility, rows.reid_top1, ls="--", marker="x", label=f"{kind}: re-identified",
-                  color=axes.lines[-1].get_color())  # fmt: skip
-    axes.set(xlabel="test accuracy", ylabel="leakage to inverse_network", ylim=(0, 1.02))
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    import altair as alt
+
+    found = main[main.attack.str.startswith("inverse_network")].copy()
+    found["of"] = found.defense.str.partition("(")[0]
+    found["level"] = found.defense.str.extract(r"\((\w+=[\d.e-]+)")[0].fillna("").str.replace("=", " ")
+    kinds = {"advantage": "advantage (0: a blind guess, 1: exact)", "reid_top1": "share of records re-identified"}
+    long = found.rename(columns=kinds).melt(
+        ["of", "level", "utility", "utility_ci95"], list(kinds.values()), "kind", "leak"
+    )
+    base = _with_interval(long)
+    x = alt.X("utility:Q", title="test accuracy, 95 % interval", scale=alt.Scale(zero=False))
+    y = alt.Y("leak:Q", title="what inverse_network finds", scale=alt.Scale(**SCALE))
+    colour, kind = alt.Color("of:N", title="defence"), alt.StrokeDash("kind:N", title="measure", legend=None)
+    lines = base.mark_line().encode(x, y, colour, kind)
+    marks = base.mark_point(filled=True, size=80, opacity=1).encode(x, y, colour, alt.Shape("kind:N", title="measure"))
+    bars = base.mark_rule(opacity=0.5).encode(alt.X("low:Q"), alt.X2("high:Q"), y, colour)
+    words = base.mark_text(align="left", dx=7, dy=12).encode(x, y, colour, text="level:N")
+    return (bars + lines + marks + words).properties(
+        width=560, height=360, title="Less noise: more accuracy, and more leakage"
+    )
+
+
+def _with_interval(table: pd.DataFrame) -> Any:
+    """A chart of the table with the ends of the interval of the accuracy."""
+    import altair as alt
+
+    low, high = "datum.utility - datum.utility_ci95", "datum.utility + datum.utility_ci95"
+    return alt.Chart(_values(table)).transform_calculate(low=low, high=high)
+
+
+def _values(table: pd.DataFrame) -> Any:
+    import altair as alt
+
+    return alt.Data(values=table.to_dict("records"))
 
 
 def main() -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    import vl_convert
 
     folder = Path(command.arguments("DIR")[0])
     for name, source, draw in (("worst", "ecg_clean.csv", worst_cases), ("sweep", "main.csv", sweeps)):
-        figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-        draw(pd.read_csv(folder / source), axes)
-        axes.grid(alpha=0.3)
-        figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
+        chart = draw(pd.read_csv(folder / source)).configure_legend(labelLimit=360).to_dict()
+        write(folder / f"{name}.png", vl_convert.vegalite_to_png(chart, scale=1.5))
 
 
 if __name__ == "__main__":

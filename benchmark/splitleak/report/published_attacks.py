@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MATRICES = tuple(f"conformance_{name}" for name in ("mnist", "cifar", "pcat", "fsha", "sdar"))
+DIGITS = ("mnist(n=10000)", "lenet(fine=True)")
+VICTIMS = {  # matrix -> how tables print its dataset, its model and its settings
+    "conformance_mnist": (*DIGITS, "epochs=10 targets=10 targets_from=test"),
+    "conformance_cifar": ("cifar10(n=3000)", "he_cnn", "epochs=4 targets=10 targets_from=test"),
+    "conformance_pcat": (*DIGITS, "epochs=5 targets=100"),
+    "conformance_fsha": ("mnist(size=32, n=6000)", "fsha_resnet", "epochs=1 batch_size=64 lr=1e-05 targets=500"),
+    "conformance_sdar": ("cifar10", "resnet20", "epochs=4 batch_size=128 targets=500"),
+}
+MATRICES = tuple(VICTIMS)
 
 
 @dataclass(frozen=True)

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from splitleak.records import Record
 from splitleak.report.flags import MEANINGS
+from splitleak.report.html.sources import Curve
+from splitleak.report.reported import beside
 from splitleak.report.rows import CONTROL
 from splitleak.report.victims import Row
 
 ROOM = 8_000_000  # bytes of pictures in a page
+LOSS, ERROR = "loss of the victim by epoch", "error of the attack by step"
 AXES = ("dataset", "model", "defense", "attack")
 
 
-def panel(row: Row, records: Sequence[Record]) -> dict[str, Any]:
+def panel(row: Row, records: Sequence[Record], losses: Mapping[str, Curve]) -> dict[str, Any]:
     """What is told about a row beside its cells; of a CSV there are no records."""
     flags = {flag: MEANINGS.get(flag, "") for flag in str(row.get("flags") or "").split()}
-    found: dict[str, Any] = {"flags": flags}
+    found: dict[str, Any] = {"flags": flags, "published": beside(row, records)}
     if not records:
         return found
     first = next((r for r in records if r["status"] == "done"), records[0])
     if first["cell"]["attack"]["name"] != CONTROL:  # it runs beside every attack
         found["repeat"] = matrix_of(records)
-    found |= {"machine": first["versions"], "read": first.get("read", [])}
+    found["read"] = first.get("read", [])
     found["seeds"] = [
         {"seed": r["cell"]["seed"], "status": r["status"], "why": r.get("why"),
          "advantage": r.get("metrics", {}).get("advantage"), "seconds": r.get("seconds_attack")}
         for r in records
     ]  # fmt: skip
-    if first.get("curve"):
-        found["curve"] = [[p["step"], p["advantage"]] for p in first["curve"]]
+    found["curves"] = list(_curves(records, losses))
     return found
+
+
+def _curves(records: Sequence[Record], losses: Mapping[str, Curve]) -> Iterator[dict[str, Any]]:
+    """Of each seed: the victim's loss by epoch, and the error of an attack that works while the victim is trained."""
+    for record in records:
+        seed = str(record["cell"]["seed"])
+        errors = [(p["step"], float(f"{p['error']:.4g}")) for p in record.get("curve", [])]
+        for name, curve in ((LOSS, losses.get(record["key"], [])), (ERROR, errors)):
+            if len(curve) > 1:
+                yield {"of": name, "seed": seed, "at": [at for at, _ in curve], "value": [value for _, value in curve]}
 
 
 def matrix_of(records: Sequence[Record]) -> str:
@@ -67,10 +80,19 @@ def _toml(value: Any) -> str:
 
 
 def pictures(rows: Sequence[tuple[Row, Path, Sequence[Record]]]) -> Iterator[tuple[int, str]]:
-    """The picture of a row as data, by its place: the strongest rows first, until the page's room is used up."""
+    """The picture of a row as data, by its place, until the page's room is used up.
+
+    First come those of different attacks and defences, the strongest first: the room is for all of them.
+    """
     order = sorted(range(len(rows)), key=lambda i: -(rows[i][0].get("advantage") or 0))
-    left = ROOM
+    seen: Counter[tuple[Any, ...]] = Counter()
+    turn = {}
     for i in order:
+        kind = tuple(rows[i][0].get(name) for name in ("defense", "attack", "goal"))
+        turn[i] = seen[kind]
+        seen[kind] += 1
+    left = ROOM
+    for i in sorted(order, key=turn.__getitem__):
         _, folder, records = rows[i]
         path = next((r["picture"] for r in records if r.get("picture")), None)
         content = _png(folder, path)

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources, util
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from splitleak import __version__
 from splitleak.contract.errors import BadInput
 from splitleak.contract.threats import THREATS
-from splitleak.records import Record
 from splitleak.report.html import charts, panels
 from splitleak.report.html.sources import Source
 from splitleak.report.table import COLUMNS
@@ -40,25 +40,28 @@ def require() -> None:
         raise BadInput(f"a report needs {', '.join(missing)}: pip install 'splitleak[report]'")
 
 
-def page(sources: Sequence[Source]) -> str:
-    """The whole page."""
+def page(sources: Sequence[Source], published: Sequence[Row] = ()) -> str:
+    """The whole page. published: figures of papers beside measured ones, see `sources.published`."""
     from jinja2 import Environment, StrictUndefined
 
     whole = [(row, s, s.records.get(i, [])) for s in sources for i, row in enumerate(s.rows)]
     rows = [row for row, _, _ in whole]
-    content = _content(rows, [records for _, _, records in whole])
+    content = _content(rows)
+    content["panels"] = [panels.panel(row, records, source.losses) for row, source, records in whole]
     content["pictures"] = dict(panels.pictures([(row, source.path, records) for row, source, records in whole]))
+    drawn = sum(any(record.get("picture") for record in records) for _, _, records in whole)
     content["sources"] = [source.path.name or str(source.path) for _, source, _ in whole]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_text("report.html")).render(
-        overview=_overview(sources, rows), presets=PRESETS, threats=content["threats"], goals=content["goals"],
+        overview=_overview(sources, rows), left_out=drawn - len(content["pictures"]), presets=PRESETS,
+        threats=content["threats"], goals=content["goals"], published=published,
         style=_raw(_text("report.css")), tables_style=_raw(_tables_style()), script=_raw(_scripts()),
         content=_raw(_json(content)),
     )  # fmt: skip
 
 
-def _content(rows: Sequence[Row], records: Sequence[list[Record]]) -> dict[str, Any]:
-    """What the page's script reads."""
+def _content(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the page's script reads of the rows."""
     used = [name for name in COLUMNS if any(row.get(name) not in (None, "") for row in rows)]
     values = charts.points(rows)
     drawn = {name: make([]) for name, make in charts.CHARTS.items() if charts.worth_drawing(name, values)}
@@ -68,7 +71,9 @@ def _content(rows: Sequence[Row], records: Sequence[list[Record]]) -> dict[str, 
         "rows": [[row.get(name) for name in used] for row in rows],
         "points": values,
         "charts": drawn,
-        "panels": [panels.panel(row, own) for row, own in zip(rows, records, strict=True)],
+        "compared": charts.COMPARED,
+        "curves": charts.curves([]),
+        "victims": [charts.victim(row) for row in rows],
         "presets": PRESETS,
         "threats": [name for name in THREATS if name in present],
         "goals": list(dict.fromkeys(str(row["goal"]) for row in rows)),
@@ -119,6 +124,7 @@ def write_charts(sources: Sequence[Source], folder: Path) -> list[Path]:
     return written
 
 
+@cache
 def _scripts() -> str:
     """Vega and DataTables as they are distributed, and the page's own script, in one module."""
     import itables

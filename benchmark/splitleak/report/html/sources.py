@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from splitleak.contract.errors import BadInput
 from splitleak.records import Record
@@ -13,7 +13,14 @@ from splitleak.report.table import COLUMNS, by_key
 from splitleak.report.victims import Row, rows_of
 from splitleak.store import Store
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 HEAVY = ("made_by", "traceback", "per_target", "per_record", "loss_curve", "utility_curve", "utility_clients")
+BOARD = {"defense", "attack", "worst"}  # columns by which a table is known
+PUBLISHED = {"paper", "setting", "variant", "metric", "reported", "measured"}
+POINTS = 60  # of a curve, at most
+Curve = list[tuple[int, float]]  # epoch from 1, mean loss
 
 
 @dataclass
@@ -23,6 +30,7 @@ class Source:
     path: Path
     rows: list[Row]
     records: dict[int, list[Record]] = field(default_factory=dict)  # of each row by its place
+    losses: dict[str, Curve] = field(default_factory=dict)  # of each record by its key
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -45,7 +53,7 @@ def _of(path: Path) -> Iterator[Source]:
         yield _board(path)
     elif (path / "records").is_dir():
         yield _folder(path)
-    elif boards := [file for file in sorted(path.glob("*.csv")) if _is_board(file)]:
+    elif boards := [file for file in sorted(path.glob("*.csv")) if _has(file, BOARD)]:
         yield from map(_board, boards)
     else:
         raise BadInput(
@@ -56,32 +64,59 @@ def _of(path: Path) -> Iterator[Source]:
 def _folder(path: Path) -> Source:
     store = Store(path, read_only=True)
     records: list[Record] = []
+    losses: dict[str, Curve] = {}
     for key in store.record_keys():
         record = store.record(key)
         if record is not None:
+            losses[key] = thinned(record.get("loss_curve") or [])
             records.append(cast(Record, {name: value for name, value in record.items() if name not in HEAVY}))
     if not records:
         raise BadInput(f"'{path}' has no record that can be read{_first(store.warnings)}")
     rows = by_key(records, path)
-    return Source(path, [row for row, _ in rows], dict(enumerate(each for _, each in rows)), store.warnings)
+    return Source(path, [row for row, _ in rows], dict(enumerate(each for _, each in rows)), losses, store.warnings)
+
+
+def thinned(losses: Sequence[float]) -> Curve:
+    """At most POINTS of them, evenly spread, with the first and the last."""
+    last = len(losses) - 1
+    steps = min(last, POINTS - 1)
+    places = [round(i * last / steps) for i in range(steps + 1)] if steps > 0 else range(len(losses))
+    return [(place + 1, float(f"{losses[place]:.4g}")) for place in places]
+
+
+def published(paths: Sequence[Path]) -> list[Row]:
+    """The tables of figures of papers beside measured ones, as `splitleak.report.conformance` writes them."""
+    import pandas as pd
+
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*.csv")))]
+    found: list[Row] = []
+    for table in (_table(file) for file in files if _has(file, PUBLISHED)):
+        for name in ("reported", "measured"):
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+        found += rows_of(table.dropna(subset=["reported", "measured"]))
+    return found
 
 
 def _first(warnings: list[str]) -> str:
     return f": {warnings[0]}" if warnings else ""
 
 
-def _is_board(file: Path) -> bool:
+def _has(file: Path, columns: set[str]) -> bool:
     with file.open(encoding="utf-8", errors="replace") as opened:
-        return {"defense", "attack", "worst"} <= set(opened.readline().strip().split(","))
+        return columns <= set(opened.readline().strip().split(","))
 
 
-def _board(file: Path) -> Source:
+def _table(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+        return pd.read_csv(file, keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as error:
         raise BadInput(f"'{file}' is no CSV that can be read: {str(error).splitlines()[0]}") from error
+
+
+def _board(file: Path) -> Source:
+    table = _table(file)
     if missing := {"defense", "attack", "worst", "goal", "threat"} - set(table.columns):
         raise BadInput(f"'{file}' is no leaderboard: it has no column {', '.join(sorted(missing))}")
     rows = [{name: row.get(name) for name in COLUMNS} for row in rows_of(table)]
