@@ -29,6 +29,11 @@ def only(records: list[Record]) -> Record:
     return record
 
 
+@pytest.fixture(autouse=True)
+def _short_training_of_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splitleak.pieces.probe.STEPS", 40)  # how well records themselves tell a property
+
+
 def reading(goal: str, **given: Any) -> dict[str, Any]:
     return {"attack": {"name": "toy_read_off", "goal": goal}, "model": OPEN, "cut": 1} | given
 
@@ -118,6 +123,7 @@ def test_two_u_shaped_clients_with_skips_are_watched_step_by_step(run: Run, mode
         only(run(dataset="toy_images", model="toy_skips", attack=attack, clients={"n": 2, "mode": mode}))
 
 
+@pytest.mark.slow
 def test_a_defences_learned_part_is_kept_with_the_victim_and_the_same_when_loaded(run: Run, tmp_path: Path) -> None:
     attacks = [{"name": "toy_read_off", "goal": "labels"}, "toy_read_off"]
     records = run(attack=attacks, model=OPEN, cut=1, defense="toy_learned")
@@ -198,6 +204,7 @@ def test_the_floor_is_the_mean_of_all_where_classes_look_different_in_the_target
     torch.testing.assert_close(floor.guess, aux.x.double().mean(0).expand_as(floor.guess))
 
 
+@pytest.mark.slow
 def test_a_record_does_not_depend_on_the_random_state_around_it(run: Run) -> None:
     attacks = ["toy_read_off", "toy_hijack", "blind"]
     found = []
