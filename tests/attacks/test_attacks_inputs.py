@@ -64,6 +64,7 @@ def test_convolutions_hide_nothing_from_who_knows_them(stage: Stage, attack: dic
     assert advantage(stage(attack=attack, **SIGNALS, evaluate={"targets": 100})) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
 @pytest.mark.parametrize("attack", ATTACKS, ids=names(ATTACKS))
 def test_noise_tells_nothing(stage: Stage, attack: dict[str, Any], defense: str) -> None:

@@ -43,6 +43,7 @@ def test_noise_leaks_no_mask(stage: Stage, defense: str) -> None:
     assert advantage <= 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [{"name": "toy_flat", "task": "value"}, "toy_flat"], ids=["values", "classes"])
 def test_other_labels_are_guessed_in_their_own_shape(stage: Stage, dataset: Any) -> None:
     scene = stage(attack=ATTACK, dataset=dataset, model=OPEN, cut=1, protocol="u_shape", evaluate={"targets": 40})

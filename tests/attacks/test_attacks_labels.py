@@ -184,6 +184,7 @@ def test_membership_has_a_score_for_masks_and_values() -> None:
         Membership(source="activation").run(value)
 
 
+@pytest.mark.slow
 def test_what_membership_needs_goes_with_its_source(run: Callable[..., list[dict[str, Any]]]) -> None:
     attacks = [{"name": "membership", "source": s} for s in ("loss", "gradient", "activation")]
     records = run(attack=attacks, model={"name": "toy_chain", "identity": True}, cut=1)

@@ -34,6 +34,7 @@ def test_a_simulator_of_its_own_needs_no_architecture() -> None:
     assert not Sdar(copy=False).needs & Grant.ARCHITECTURE
 
 
+@pytest.mark.slow
 def test_a_client_that_changes_nothing_leaks(stage: Stage) -> None:
     scene = stage(**FLAT, attack={"name": "sdar", "tail": 600, "width": 16}, evaluate={"targets": 100})
     assert advantage(scene) > 0.9

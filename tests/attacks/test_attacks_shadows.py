@@ -173,6 +173,7 @@ def found(stage: Stage, attack: dict[str, Any], **given: Any) -> float:
     return float(tried.scene.question.score(tried.run()[0])["auc"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
 @pytest.mark.parametrize("name", ["lira", "rmia"])
 def test_what_was_learned_by_heart_is_told_from_strangers(stage: Stage, name: str, protocol: str) -> None:
@@ -190,6 +191,7 @@ def test_the_null_channel_gives_nothing(stage: Stage) -> None:
     assert abs(tried.scene.question.score(tried.run()[0])["auc"] - 0.5) < 0.13
 
 
+@pytest.mark.slow
 def test_the_shadows_have_the_defence_of_the_victim(stage: Stage) -> None:
     """In training and in what they send: they fit the targets as well as the victim does, and without it better."""
     level = dict[str, float]()

@@ -213,7 +213,7 @@ def test_a_client_that_changes_nothing_leaks(stage: Stage, attack: dict[str, Any
     assert found(stage(**IMAGES, attack=attack, evaluate={"targets": 50})) > least
 
 
-PUBLISHED = {"name": "fsha_published", "iterations": 3, "width": 4, "curve": 2}
+PUBLISHED = {"name": "fsha_published", "iterations": 3, "width": 4, "critic": 8, "curve": 2}
 
 
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
@@ -257,7 +257,7 @@ KNOWN: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]] =
     "rmle": (FLAT, {}, LEFT_OUT, 0.2),
     "unsplit": (FLAT, {"tv": 0.0, "start": "mean"}, LEFT_OUT, 1.0),
 }
-SLOW = ("inverse_labels", "oracle", "pcat")
+SLOW = ("inverse_labels", "inverse_network", "oracle", "oracle_decoder", "pcat")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in KNOWN])

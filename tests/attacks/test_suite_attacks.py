@@ -60,7 +60,10 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fora", "fsha", "property_probe", "sdar", "splitspy", "urvfl", "source=substitute")
+SLOW = (
+    "exploit", "fora", "fsha", "gradient_inversion", "map_search", "oracle", "pcat", "property_probe", "sdar",
+    "splitspy", "urvfl", "source=substitute",
+)  # fmt: skip
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 

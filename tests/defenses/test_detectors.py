@@ -130,6 +130,7 @@ def test_every_wrong_class_is_as_likely(stage: Stage) -> None:
     assert all(abs(int(n) - 1000) < 120 for n in counts[[0, 2, 3]])
 
 
+@pytest.mark.slow
 def test_nothing_fake_in_release_queries_log_or_utility(attempt: Try) -> None:
     read: dict[str, Tensor] = {}
 
@@ -294,6 +295,7 @@ def test_a_spys_threshold_comes_from_the_losses_before() -> None:
 # The table ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_summary_counts_runs_detected_and_what_the_attack_had(run: Run) -> None:
     alarm_at = {"name": "toy_alarm", "after": [3, 99]}
     records = run(

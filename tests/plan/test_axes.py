@@ -66,6 +66,7 @@ def test_utility_noted_after_every_epoch_changes_nothing(run: Run, protocol: str
     assert noted["utility_curve"][-1] == noted["utility"] == plain["utility"]
 
 
+@pytest.mark.slow
 def test_several_clients_note_the_utility_of_all(run: Run) -> None:
     for mode in ("sequential", "parallel"):
         given: dict[str, Any] = {"attack": "blind", "clients": {"n": 2, "mode": mode}}

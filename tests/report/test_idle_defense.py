@@ -23,6 +23,7 @@ def flagged(records: Any) -> set[str]:
     return {name for name, idle in found if idle}
 
 
+@pytest.mark.slow
 def test_a_defence_that_changes_nothing_is_flagged_and_one_that_does_is_not(run: Callable[..., Any]) -> None:
     idle = [{"name": "toy_idle"}, {"name": "toy_idle", "live": True}, {"name": "nopeek", "weight": 0.0}]
     acts = ["laplace_range", "toy_static", {"name": "toy_idle", "small": 0.999}]
@@ -41,6 +42,7 @@ def test_one_that_acts_on_the_gradient_alone_is_not_idle(run: Callable[..., Any]
     assert flagged(records) == set()
 
 
+@pytest.mark.slow
 def test_an_alarm_is_idle_where_nobody_tampers_and_not_where_it_stops_a_hijack(run: Callable[..., Any]) -> None:
     defense = ["none", {"name": "toy_alarm", "after": 10_000}]
     assert flagged(run(defense=defense, model=PLAIN)) == {"toy_alarm(after=10000)"}
@@ -48,6 +50,7 @@ def test_an_alarm_is_idle_where_nobody_tampers_and_not_where_it_stops_a_hijack(r
     assert flagged(run("hijacked", defense=early, model=PLAIN, attack="toy_hijack")) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "idle"), [("toy_idle", True), ("secagg", False), ("local_dp", False)])
 def test_in_a_federation_weights_and_who_sees_each_update_count(run: Callable[..., Any], name: str, idle: bool) -> None:
     pytest.importorskip("flwr")

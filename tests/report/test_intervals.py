@@ -11,6 +11,7 @@ import pytest
 from splitleak.report import intervals
 
 
+@pytest.mark.slow
 def test_each_measure_has_its_mean_and_students_interval(run: Callable[..., list[dict[str, Any]]]) -> None:
     records = run(attack=["blind", "toy_read_off"], clients=[{"n": 2}], seed=[0, 1, 2])
     rows = intervals.table(records).set_index("attack")

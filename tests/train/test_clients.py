@@ -372,6 +372,7 @@ def test_a_cell_without_skew_or_loss_keeps_its_key() -> None:
     assert "loss" not in cells[0].resolved()["train"]
 
 
+@pytest.mark.slow
 def test_skewed_clients_are_cells_and_rows_of_their_own(run: Run) -> None:
     clients = [1, {"n": 1, "skew": 0.5}, {"n": 2, "mode": "parallel", "skew": [0.5, 5]}, {"n": 2, "mode": "parallel"}]
     records = run(attack="blind", clients=clients)

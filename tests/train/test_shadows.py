@@ -89,6 +89,7 @@ def test_a_shadow_is_the_same_at_each_look(stage: Stage) -> None:
     assert torch.equal(*looks)
 
 
+@pytest.mark.slow
 def test_both_attacks_and_all_seeds_of_a_victim_share_their_shadows(run: Callable[..., Any], tmp_path: Any) -> None:
     attacks = [{"name": "lira", "shadows": 4}, {"name": "rmia", "shadows": 2}]
     records = run(**SHADOWED | {"attack": attacks}, seed=[0, 1], defense=["none", "nopeek"], train={"epochs": 1})
