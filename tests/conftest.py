@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -34,6 +35,8 @@ from splitleak.train import shadows, victim
 from splitleak.train.data import load_aux, load_data
 from splitleak.train.facts import Kept, VictimFacts
 from splitleak.train.fit import Fit
+
+from .forks import Fork, load_packages
 
 TOYS = Path(__file__).parent / "toys"
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
@@ -246,19 +249,24 @@ class Lab:
                 found[f"{path.parent.name}/{path.name}"] = (path.stat().st_mtime_ns, path.read_bytes())
         return found
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """The command line as a process (and process group) of its own."""
+    def start(self, *args: str) -> Fork:
+        """The command line as a process (and process group) of its own, forked from the test."""
+        load_packages()
+        gc.collect()  # a fork that collects earlier tests' garbage loses an interrupt that comes in a finaliser
+        return Fork(self.folder, list(args))
+
+    def process(self, *args: str) -> Ran:
+        started = self.start(*args)
+        return Ran(started.end(240), "", started.text)
+
+    def command(self, *args: str) -> subprocess.Popen[str]:
+        """The installed command, by an interpreter of its own: seconds until it begins."""
         command = [str(Path(sys.executable).with_name("splitleak")), *args]
         one = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
             command, cwd=self.folder, env=one, text=True, start_new_session=True, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
         )  # fmt: skip
-
-    def process(self, *args: str) -> Ran:
-        started = self.start(*args)
-        out, err = started.communicate(timeout=240)
-        return Ran(started.returncode, out, err)
 
 
 @pytest.fixture
