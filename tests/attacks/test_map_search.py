@@ -46,7 +46,7 @@ def test_a_client_that_changes_nothing_leaks_everything(stage: Stage, attack: di
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
 @pytest.mark.parametrize("attack", BOTH, ids=NAMES)
 def test_noise_tells_nothing(stage: Stage, attack: dict[str, Any], defense: str) -> None:
-    scene = stage(attack=attack, **SIGNALS, defense=defense, evaluate={"targets": 100})
+    scene = stage(attack=attack | {"steps": 60}, **SIGNALS, defense=defense, evaluate={"targets": 100})
     assert advantage(scene, null=defense == "none") <= 0.02
 
 
