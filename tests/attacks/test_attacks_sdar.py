@@ -20,7 +20,7 @@ from .test_attacks_inputs import FLAT, advantage
 
 Stage = Callable[..., Scene]
 AUX = Grant.AUX | Grant.AUX_LABELS
-SHORT = {"name": "sdar", "tail": 1000, "width": 16, "every": 1}
+SHORT = {"name": "sdar", "tail": 500, "width": 16, "every": 1}
 NOISE = {"name": "laplace_range", "epsilon": 5.0}
 
 
