@@ -225,6 +225,7 @@ def labels(evaluate: dict[str, Any], attack: str = "cosine") -> dict[str, Any]:
     return {"attack": attack, "protocol": "u_shape", "evaluate": evaluate}
 
 
+@pytest.mark.slow
 def test_the_first_draw_is_the_one_there_always_was_and_the_record_holds_the_mean(
     run: Callable[..., list[dict[str, Any]]],
 ) -> None:

@@ -70,6 +70,7 @@ def told(view: View) -> float:
     return auc(PropertyProbe().run(view), records(0)[2])
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_the_records_gives_its_people_away() -> None:
     assert linked(Linkage(learned=True), view_of(plain)) > 0.95
     assert told(view_of(plain)) > 0.95

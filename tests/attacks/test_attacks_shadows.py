@@ -186,6 +186,7 @@ def test_an_untrained_victim_has_no_members(stage: Stage, name: str) -> None:
     assert abs(auc - 0.5) < 0.13  # of 114 members and as many strangers: three and a half deviations
 
 
+@pytest.mark.slow
 def test_the_null_channel_gives_nothing(stage: Stage) -> None:
     tried = Attempt(stage(attack={"name": "lira", "shadows": 4}, **BY_HEART), null=True)
     assert abs(tried.scene.question.score(tried.run()[0])["auc"] - 0.5) < 0.13

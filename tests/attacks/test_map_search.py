@@ -37,6 +37,7 @@ def advantage(scene: Scene, null: bool = False) -> float:
     return float(scene.question.score(Attempt(scene, null).run()[0])["advantage"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", BOTH, ids=NAMES)
 def test_a_client_that_changes_nothing_leaks_everything(stage: Stage, attack: dict[str, Any]) -> None:
     assert advantage(stage(attack=attack, **FLAT, evaluate={"targets": 50})) > 0.999

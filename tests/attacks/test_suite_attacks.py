@@ -61,8 +61,8 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     ),
 }  # fmt: skip
 SLOW = (
-    "exploit", "fora", "fsha", "gradient_inversion", "map_search", "oracle", "pcat", "property_probe", "sdar",
-    "splitspy", "urvfl", "source=substitute",
+    "exploit", "fora", "fsha", "gradient_inversion", "inverse_labels", "inverse_network", "lira", "map_search",
+    "oracle", "pcat", "property_probe", "rmia", "sdar", "splitspy", "urvfl", "source=substitute",
 )  # fmt: skip
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 

@@ -185,6 +185,7 @@ def only(records: list[dict[str, Any]]) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", [GUARD, WATCH], ids=lambda d: d["name"])
 def test_honest_toy_training_is_left_alone_and_a_blind_hijack_is_stopped(
     stage: Stage, attempt: Try, defense: dict[str, Any]
@@ -227,6 +228,7 @@ class Replies:
         patch.setattr(Step, "reply", lambda step, g: (self.at.append(4 * step.epoch + step.index), reply(step, g))[1])
 
 
+@pytest.mark.slow
 def test_a_delayed_fsha_sends_nothing_before_its_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     replies = Replies(monkeypatch)
     record = only(run(**SIGNALS, attack=HIJACK | {"start": 25}, seed=[1]))
@@ -235,6 +237,7 @@ def test_a_delayed_fsha_sends_nothing_before_its_start(run: Run, monkeypatch: py
     assert "step.top" not in record["read"]
 
 
+@pytest.mark.slow
 def test_fsha_without_the_new_fields_answers_every_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     replies = Replies(monkeypatch)
     record = only(run(**SIGNALS, attack=HIJACK))

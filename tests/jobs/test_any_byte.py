@@ -100,6 +100,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_record_of_another_form_is_named_and_made_again(done: Any, main: Any, change: str) -> None:
     path = next(done.out.glob("records/*.json"))

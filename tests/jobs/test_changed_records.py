@@ -63,6 +63,7 @@ def test_a_victim_of_other_records_is_trained_again(ran: Any, main: Any, change:
     assert plain(ran) == plain(ran, "fresh")
 
 
+@pytest.mark.slow
 def test_its_utility_is_measured_on_the_test_records_of_today(ran: Any, main: Any) -> None:
     before = plain(ran)
     ran.write("changes.txt", "test.y")

@@ -32,11 +32,13 @@ def test_a_defence_that_changes_nothing_is_flagged_and_one_that_does_is_not(run:
     assert flagged(records) == {"toy_idle(live=False, small=1)", "toy_idle(live=True, small=1)", "nopeek(weight=0)"}
 
 
+@pytest.mark.slow
 def test_a_defence_of_labels_is_idle_only_where_no_label_changed(run: Callable[..., Any]) -> None:
     defense = ["none", *({"name": "label_dp", "epsilon": epsilon} for epsilon in (100, 1.0))]
     assert flagged(run(defense=defense, model=PLAIN)) == {"label_dp(epsilon=100)"}
 
 
+@pytest.mark.slow
 def test_one_that_acts_on_the_gradient_alone_is_not_idle(run: Callable[..., Any]) -> None:
     records = run(defense=["none", "marvell"], dataset="toy_signals", model="ecg_cnn", attack="channel")
     assert flagged(records) == set()

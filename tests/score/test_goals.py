@@ -115,6 +115,7 @@ def test_two_clients_are_attacked_like_one(run: Run, mode: str) -> None:
     assert set(splitleak.leaderboard(records)["clients"]) == {f"2 {mode}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_two_u_shaped_clients_with_skips_are_watched_step_by_step(run: Run, mode: str) -> None:
     attack = {"name": "toy_probe", "wants": "SMASHED|STEPS|TOP", "goal": "labels"}

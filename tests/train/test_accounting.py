@@ -116,6 +116,7 @@ def test_a_hijack_is_accounted_for_the_steps_that_it_pulled(run: Run, defense: s
     assert (table["epsilon_person"] > table["epsilon"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clients", [1, 3])
 def test_the_client_with_fewest_batches_is_accounted_for_with_all_copies(clients: int) -> None:
     private = replace(drawn_with_replacement(70, 3), group=None)
