@@ -74,6 +74,7 @@ def test_an_onlooker_that_reaches_the_victim_is_found_out(attempt: Try) -> None:
         attempt(vandal, "STEPS")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "laplace_range", "toy_learned"])
 def test_log_changes_neither_victim_nor_attack(attempt: Try, defense: str) -> None:
     drawn: list[list[float]] = []

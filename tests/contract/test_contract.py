@@ -31,6 +31,7 @@ TINY = {"name": "ecg_synthetic", "n": 500}
 NET = f"{TOYS}/toy_net.py:make"
 GIVEN = {"sequential": {"of": NET}, "own_network": {"client": NET}}  # parameters whose legal values no type can say
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
+BIG = ("resnet18", "resnet34", "unet", "vgg")
 FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
 PROTOCOLS = ("vanilla", "u_shape", "inference")
 
@@ -149,7 +150,7 @@ def digest(t: Tensor) -> str:
 
 
 @pytest.mark.parametrize("cuts", ["its own and the last", pytest.param("all", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", of("model"))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in of("model")])
 def test_a_model_can_be_cut_wherever_it_says_and_starts_from_the_same_weights(name: str, cuts: str) -> None:
     model, tried = made("model", name), 0
     assert isinstance(model, Model)

@@ -50,6 +50,7 @@ def test_logging_a_hundred_times_after_training_shows_one_message_and_no_other(a
     assert len(tried.curve) <= 20
 
 
+@pytest.mark.slow
 @forks
 def test_logging_while_the_training_goes_on_tells_the_attack_nothing(attempt: Try, tmp_path: Path) -> None:
     seen: list[Tensor] = []

@@ -208,6 +208,7 @@ def test_honest_toy_training_is_left_alone_and_a_blind_hijack_is_stopped(
     assert tried.training.steps_done == tried.training.detected_at
 
 
+@pytest.mark.slow
 def test_a_detected_hijack_leaves_a_record_of_that_moment(run: Run) -> None:
     record = only(run(**SIGNALS, defense=WATCH | {"threshold": 0.99, "warmup": 0, "window": 3}, attack=HIJACK))
     assert 2 <= record["detected_at"] < 60

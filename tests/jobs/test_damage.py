@@ -107,6 +107,7 @@ VICTIMS = {damage.__name__: contents(damage) for damage in (truncated, garbage, 
 VICTIMS |= {damage.__name__: damage for damage in (flipped, other_shapes, other_victims, no_facts)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", VICTIMS)
 def test_damaged_victim_is_named_set_aside_and_trained_again(done: Any, main: Any, damage: str) -> None:
     of_record = next(
@@ -171,8 +172,9 @@ def test_second_run_in_a_folder_is_refused(done: Any, main: Any) -> None:
     assert main("run", "m.toml", "--out", "out").status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("works", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 6))])
+@pytest.mark.parametrize("works", range(0, 8, 2))
 def test_full_disk_is_one_line_and_the_next_run_goes_on(
     lab: Any, main: Any, monkeypatch: pytest.MonkeyPatch, whole: Path, call: str, works: int
 ) -> None:

@@ -108,6 +108,7 @@ def test_nothing_is_made_again_where_nothing_changed(ran: Any, main: Any) -> Non
     assert made_again(ran, main, lambda: None) == set()
 
 
+@pytest.mark.slow
 def test_words_change_nothing(ran: Any, main: Any) -> None:
     assert made_again(ran, main, lambda: ran.write("mine.py", f'    """Words."""{ATTACK}\n    # more')) == set()
 
@@ -178,6 +179,7 @@ def test_a_cell_that_is_legal_now_is_run_and_one_that_is_not_any_more_is_skipped
     assert {r["status"] for r in kept(ran).values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_a_table_finds_plugin_files_from_anywhere_and_runs_none(
     ran: Any, main: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_table_finds_plugin_files_from_anywhere_and_runs_none(
     assert os.listdir(elsewhere) == []
 
 
+@pytest.mark.slow
 def test_a_plugin_file_that_is_nowhere_is_not_called_stale(ran: Any, main: Any) -> None:
     (ran.folder / "mine.py").rename(ran.folder / "gone.txt")
     assert stale(ran, main) == set()

@@ -143,6 +143,7 @@ def test_part_of_a_matrix_first_and_the_whole_of_it_later_do_nothing_twice(lab: 
     assert lab.csv() == lab.csv("whole")
 
 
+@pytest.mark.slow
 def test_victim_of_changed_code_is_trained_again(lab: Any, main: Any) -> None:
     main("run", lab.matrix('attack = ["blind"]'), "--out", "out")
     before = lab.files()

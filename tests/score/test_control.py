@@ -25,6 +25,7 @@ def control(run: Run, goal: str, *others: str, **given: Any) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 8])
 @pytest.mark.parametrize("goal", ["inputs", "labels"])
 def test_the_control_of_a_federation_is_at_its_floor(run: Run, goal: str, steps: int) -> None:

@@ -46,6 +46,7 @@ def test_a_client_that_changes_nothing_leaks_everything(run: Run, goal: str) -> 
     assert record["n_targets"] == {"inputs": 64, "labels": 61, "property": 64, "membership": 114}[goal]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", GOALS)
 def test_a_channel_of_noise_leaks_nothing(run: Run, goal: str) -> None:
     record = only(
@@ -68,6 +69,7 @@ def test_values_are_scored_against_their_mean(run: Run) -> None:
     assert record["utility_metric"] == "r2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["toy_flat", "toy_images"])
 @pytest.mark.parametrize("goal", GOALS)
 def test_the_blind_guess_is_at_the_floor_whatever_the_goal(run: Run, goal: str, dataset: str) -> None:
@@ -76,6 +78,7 @@ def test_the_blind_guess_is_at_the_floor_whatever_the_goal(run: Run, goal: str, 
     assert record["null"]["leaks"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["inputs", "labels", "property"])
 def test_a_u_shape_with_skips_carries_every_goal(run: Run, goal: str) -> None:
     look = {"name": "toy_probe", "wants": "SMASHED|GRADIENT|STEPS|TOP", "goal": goal}
@@ -100,6 +103,7 @@ def mean_mask(view: Any, goal: str) -> torch.Tensor | None:
     return torch.full((view.targets, 1, 8, 8), 0.5) if goal == "labels" else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_two_clients_are_attacked_like_one(run: Run, mode: str) -> None:
     clients = {"n": 2, "mode": mode}
@@ -145,6 +149,7 @@ def test_an_onlooker_of_a_learned_defence_sees_the_victim_that_is_kept(run: Run)
         only(run(attack=attack, model=OPEN, cut=1, defense="toy_learned"))  # done: the fingerprints agree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["toy_hijack", "toy_read_off"])
 def test_a_client_that_detects_stops_and_the_record_says_when(run: Run, attack: str) -> None:
     record = only(run(attack=attack, defense={"name": "toy_alarm", "after": 3}, model=OPEN, cut=1))

@@ -429,6 +429,7 @@ def test_other_measures_of_values_are_scikit_learns() -> None:
     assert got == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "model", "also"),
     [

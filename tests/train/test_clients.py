@@ -290,6 +290,7 @@ def test_a_client_prefers_the_same_class_in_every_set_of_records() -> None:
 # what each client's own model is good for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skew", [None, 0.1])
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_each_client_is_judged_with_its_own_parts_on_its_own_share(run: Run, mode: str, skew: float | None) -> None:
