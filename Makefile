@@ -13,10 +13,10 @@ report: $(MADE)
 	$(BIN)/splitleak report results/reference -o results/reference/report.html
 
 test: lint types
-	$(BIN)/pytest -n 2 --dist load
+	$(BIN)/pytest -n 2 --dist worksteal
 
 quick-test: $(MADE)
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(MADE)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -34,6 +35,8 @@ from splitleak.train import shadows, victim
 from splitleak.train.data import load_aux, load_data
 from splitleak.train.facts import Kept, VictimFacts
 from splitleak.train.fit import Fit
+
+from .forks import Fork, load_packages
 
 TOYS = Path(__file__).parent / "toys"
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
@@ -180,12 +183,16 @@ print(json.dumps([float(getattr(dcor, name)(x, y)) for name, x, y in told]))"""
 def dcor() -> Callable[..., list[float]]:
     """`dcor(("distance_correlation", x, y), ...)`: what the library says, asked in a process of its own.
 
-    Importing it compiles for ten seconds, and once that aborted a process in which much else was loaded.
+    Compiling takes it up to 25 seconds, and once aborted a process in which much else was loaded: here it runs as
+    plain Python.
     """
 
     def ask(*asked: tuple[str, Tensor, Tensor]) -> list[float]:
         told = json.dumps([(name, x.tolist(), y.tolist()) for name, x, y in asked])
-        done = subprocess.run([sys.executable, "-c", DCOR], input=told, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", DCOR], input=told, capture_output=True, text=True, check=True,
+            env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        )  # fmt: skip
         return list(json.loads(done.stdout))
 
     return ask
@@ -242,19 +249,24 @@ class Lab:
                 found[f"{path.parent.name}/{path.name}"] = (path.stat().st_mtime_ns, path.read_bytes())
         return found
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """The command line as a process (and process group) of its own."""
+    def start(self, *args: str) -> Fork:
+        """The command line as a process (and process group) of its own, forked from the test."""
+        load_packages()
+        gc.collect()  # a fork that collects earlier tests' garbage loses an interrupt that comes in a finaliser
+        return Fork(self.folder, list(args))
+
+    def process(self, *args: str) -> Ran:
+        started = self.start(*args)
+        return Ran(started.end(240), "", started.text)
+
+    def command(self, *args: str) -> subprocess.Popen[str]:
+        """The installed command, by an interpreter of its own: seconds until it begins."""
         command = [str(Path(sys.executable).with_name("splitleak")), *args]
         one = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
             command, cwd=self.folder, env=one, text=True, start_new_session=True, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
         )  # fmt: skip
-
-    def process(self, *args: str) -> Ran:
-        started = self.start(*args)
-        out, err = started.communicate(timeout=240)
-        return Ran(started.returncode, out, err)
 
 
 @pytest.fixture

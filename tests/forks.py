@@ -1,4 +1,4 @@
-"""Server and clients as processes forked from the test, so that they need not load the packages again."""
+"""The command line as a process forked from the test, so that it need not load the packages again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from multiprocessing import resource_tracker, util
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from splitleak import cli
+from splitleak.jobs import preload
 from splitleak.plan import plugins
-from splitleak.wire import join, serve  # noqa: F401 loaded once, before the forks
-from splitleak.wire.authority import Authority
 
 Before = Callable[[], None]
 
@@ -30,7 +30,7 @@ class Fork:
     """The command line in a process of its own; `before` runs in it first, for example to patch a function."""
 
     def __init__(self, folder: Path, args: list[str], before: Before | None = None) -> None:
-        self.output, self.status = folder / f"{time.monotonic_ns()}.output", None
+        self.output, self.status = folder / f"{time.monotonic_ns()}.output", cast(int | None, None)
         self.pid = os.fork()
         if not self.pid:
             self._run(folder, args, before)
@@ -40,6 +40,7 @@ class Fork:
         try:
             os.setsid()
             os.closerange(3, 1024)  # the process must not hold the pipes of a test that is killed
+            forget_processes()
             os.chdir(folder)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             out = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -57,6 +58,7 @@ class Fork:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+            util._exit_function()  # type: ignore[attr-defined]
             os._exit(code)
 
     @property
@@ -70,15 +72,18 @@ class Fork:
     def end(self, within: float = 90) -> int:
         """Wait for the exit status; negative: the signal that killed it."""
         until = time.monotonic() + within
-        while self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > until:
+        while (status := self.poll()) is None:
+            if time.monotonic() > until:
                 self.kill()
                 raise AssertionError(f"still running after {within} s: {self.text}")
-            else:
-                time.sleep(0.01)
+            time.sleep(0.01)
+        return status
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
         return self.status
 
     def kill(self, sent: int = signal.SIGKILL) -> None:
@@ -92,9 +97,17 @@ class Fork:
             time.sleep(0.005)
 
 
+def forget_processes() -> None:
+    """In a fork: the processes and locks that `multiprocessing` knows of are those of the parent."""
+    tracker: Any = resource_tracker._resource_tracker  # type: ignore[attr-defined]
+    tracker._fd = tracker._pid = None
+    util._finalizer_registry.clear()  # type: ignore[attr-defined]
+
+
 @lru_cache
 def load_packages() -> None:
     """Load once, before the first fork, what a command would load late."""
+    preload.preload()
     for kind in plugins.FOLDERS:
         plugins.names(kind)
     weight = torch.zeros(2, requires_grad=True)
@@ -106,6 +119,9 @@ class Wire:
     """A folder with a matrix, certificates and a port, and the processes that the test has started in it."""
 
     def __init__(self, folder: Path) -> None:
+        from splitleak.wire import join, serve  # noqa: F401 loaded once, before the forks
+        from splitleak.wire.authority import Authority
+
         load_packages()
         gc.collect()  # a fork that collects earlier tests' garbage loses an interrupt that comes in a finaliser
         self.folder, self.port, self.started = folder, free_port(), list[Fork]()

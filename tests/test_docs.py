@@ -104,6 +104,7 @@ def test_one_file_with_all_four_kinds_runs_as_printed(lab: Any, main: Any) -> No
     assert float(board[(board["attack"] == "mine") & (board["defense"] == "none")]["advantage"].iloc[0]) > 0.9
 
 
+@pytest.mark.slow
 def test_the_script_of_the_audit_page_is_short_and_runs_as_printed(lab: Any) -> None:
     text = (ROOT / "docs" / "audit.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -21,6 +21,7 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "experiment.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -40,6 +40,7 @@ def advantage(guess: Tensor, y: Tensor) -> float:
     return metrics.classes(guess, y, int(y.bincount().argmax()))["advantage"]
 
 
+@pytest.mark.slow
 def test_messages_that_tell_the_classes_apart_give_all_labels_and_the_null_finds_nothing() -> None:
     y, z = classes(8.0)
     view = view_of(y, torch.rand(N, WIDTH), z, nn.Linear(WIDTH, WIDTH))

@@ -28,7 +28,7 @@ ATTACKS = {
     "L": {"name": "inverse_network", "steps": 200, "width": 16, "size": "L"},
     "rmle": {"name": "rmle"},
 }
-SLOW = ("adra", "L")
+SLOW = ("adra", "inverse", "L")
 CUTS = [(64, 32, 32), (64, 16, 16), (128, 8, 8), (512, 2, 2), (16, 5, 5), (1, 64, 64), (48,)]
 
 

@@ -59,11 +59,13 @@ def test_a_shadow_that_can_only_be_the_client_is_inverted(stage: Stage) -> None:
     assert advantage(stage(attack=attack, **FLAT, evaluate={"targets": 100})) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", KNOWING, ids=names(KNOWING))
 def test_convolutions_hide_nothing_from_who_knows_them(stage: Stage, attack: dict[str, Any]) -> None:
     assert advantage(stage(attack=attack, **SIGNALS, evaluate={"targets": 100})) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
 @pytest.mark.parametrize("attack", ATTACKS, ids=names(ATTACKS))
 def test_noise_tells_nothing(stage: Stage, attack: dict[str, Any], defense: str) -> None:

@@ -34,6 +34,7 @@ def test_a_client_that_changes_nothing_leaks_the_masks(stage: Stage) -> None:
     assert scene.question.score(guess)["advantage"] > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
 def test_noise_leaks_no_mask(stage: Stage, defense: str) -> None:
     scene = stage(attack=ATTACK | {"steps": 60}, **MASKS, defense=defense, evaluate={"targets": 50})
@@ -43,6 +44,7 @@ def test_noise_leaks_no_mask(stage: Stage, defense: str) -> None:
     assert advantage <= 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [{"name": "toy_flat", "task": "value"}, "toy_flat"], ids=["values", "classes"])
 def test_other_labels_are_guessed_in_their_own_shape(stage: Stage, dataset: Any) -> None:
     scene = stage(attack=ATTACK, dataset=dataset, model=OPEN, cut=1, protocol="u_shape", evaluate={"targets": 40})
@@ -51,6 +53,7 @@ def test_other_labels_are_guessed_in_their_own_shape(stage: Stage, dataset: Any)
     assert scene.question.score(guess)["advantage"] > 0.1
 
 
+@pytest.mark.slow
 def test_the_server_decodes_its_features_too_and_its_own_part_is_not_trained(stage: Stage) -> None:
     scene = stage(attack=ATTACK | {"steps": 20}, dataset="toy_images", model="toy_skips", evaluate={"targets": 20})
     view = Attempt(scene).view

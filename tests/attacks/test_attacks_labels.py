@@ -184,6 +184,7 @@ def test_membership_has_a_score_for_masks_and_values() -> None:
         Membership(source="activation").run(value)
 
 
+@pytest.mark.slow
 def test_what_membership_needs_goes_with_its_source(run: Callable[..., list[dict[str, Any]]]) -> None:
     attacks = [{"name": "membership", "source": s} for s in ("loss", "gradient", "activation")]
     records = run(attack=attacks, model={"name": "toy_chain", "identity": True}, cut=1)
@@ -224,6 +225,7 @@ def labels(evaluate: dict[str, Any], attack: str = "cosine") -> dict[str, Any]:
     return {"attack": attack, "protocol": "u_shape", "evaluate": evaluate}
 
 
+@pytest.mark.slow
 def test_the_first_draw_is_the_one_there_always_was_and_the_record_holds_the_mean(
     run: Callable[..., list[dict[str, Any]]],
 ) -> None:

@@ -77,6 +77,7 @@ def test_errors_are_spread_evenly_and_chance_stays_above_chance() -> None:
     assert evened(torch.full((4, 4), 0.25))[0, 0] > 0.25
 
 
+@pytest.mark.slow
 def test_a_class_whose_majority_is_sent_as_another_is_found_by_who_knows_the_defence() -> None:
     y, f, _ = sent(1.0)
     flipped = torch.where((y == K - 1) & (torch.rand(N) < 0.7), 0, y)
@@ -90,6 +91,7 @@ def test_gradients_that_show_the_labels_give_all_of_them() -> None:
     assert advantage(NoisyLabels(), y, f, g) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_similar_records_put_flipped_labels_right(seed: int) -> None:
     torch.manual_seed(seed)
@@ -98,6 +100,7 @@ def test_similar_records_put_flipped_labels_right(seed: int) -> None:
     assert advantage(Similarity(), y, f, g, LabelDP(1.5)) < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_gives_nothing_away(seed: int) -> None:
     torch.manual_seed(seed)

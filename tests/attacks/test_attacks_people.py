@@ -70,6 +70,7 @@ def told(view: View) -> float:
     return auc(PropertyProbe().run(view), records(0)[2])
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_the_records_gives_its_people_away() -> None:
     assert linked(Linkage(learned=True), view_of(plain)) > 0.95
     assert told(view_of(plain)) > 0.95
@@ -80,6 +81,7 @@ def test_without_training_data_whitening_links_more_than_the_messages_as_they_ar
     assert linked(Linkage(), view_of(plain)) > linkage_auc(z - z.mean(0), records(0)[1]) + 0.05
 
 
+@pytest.mark.slow
 def test_a_channel_of_noise_gives_nothing_away() -> None:
     for learned in (False, True):
         assert linked(Linkage(learned=learned), view_of(nothing)) == pytest.approx(0.5, abs=0.02)
@@ -99,6 +101,7 @@ def repeated(x: Tensor) -> Tensor:
     return x
 
 
+@pytest.mark.slow
 def test_the_probe_learns_through_the_defence_which_values_can_be_relied_on() -> None:
     adaptive, not_adaptive = (
         told(view_of(lambda x: noisy(repeated(x)), lambda x, last=last: last(repeated(x)))) for last in (noisy, plain)
@@ -139,6 +142,7 @@ def test_no_person_is_in_two_folds() -> None:
         assert len(fold[person == p].unique()) == 1
 
 
+@pytest.mark.slow
 def test_without_known_people_the_probe_runs_and_linkage_says_what_it_needs() -> None:
     assert told(view_of(plain, aux_persons=None)) > 0.9
     with pytest.raises(BadInput, match="attack 'linkage': to learn it needs auxiliary records of two known people"):

@@ -20,7 +20,7 @@ from .test_attacks_inputs import FLAT, advantage
 
 Stage = Callable[..., Scene]
 AUX = Grant.AUX | Grant.AUX_LABELS
-SHORT = {"name": "sdar", "tail": 1000, "width": 16, "every": 1}
+SHORT = {"name": "sdar", "tail": 500, "width": 16, "every": 1}
 NOISE = {"name": "laplace_range", "epsilon": 5.0}
 
 
@@ -34,6 +34,7 @@ def test_a_simulator_of_its_own_needs_no_architecture() -> None:
     assert not Sdar(copy=False).needs & Grant.ARCHITECTURE
 
 
+@pytest.mark.slow
 def test_a_client_that_changes_nothing_leaks(stage: Stage) -> None:
     scene = stage(**FLAT, attack={"name": "sdar", "tail": 600, "width": 16}, evaluate={"targets": 100})
     assert advantage(scene) > 0.9

@@ -173,6 +173,7 @@ def found(stage: Stage, attack: dict[str, Any], **given: Any) -> float:
     return float(tried.scene.question.score(tried.run()[0])["auc"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
 @pytest.mark.parametrize("name", ["lira", "rmia"])
 def test_what_was_learned_by_heart_is_told_from_strangers(stage: Stage, name: str, protocol: str) -> None:
@@ -185,11 +186,13 @@ def test_an_untrained_victim_has_no_members(stage: Stage, name: str) -> None:
     assert abs(auc - 0.5) < 0.13  # of 114 members and as many strangers: three and a half deviations
 
 
+@pytest.mark.slow
 def test_the_null_channel_gives_nothing(stage: Stage) -> None:
     tried = Attempt(stage(attack={"name": "lira", "shadows": 4}, **BY_HEART), null=True)
     assert abs(tried.scene.question.score(tried.run()[0])["auc"] - 0.5) < 0.13
 
 
+@pytest.mark.slow
 def test_the_shadows_have_the_defence_of_the_victim(stage: Stage) -> None:
     """In training and in what they send: they fit the targets as well as the victim does, and without it better."""
     level = dict[str, float]()

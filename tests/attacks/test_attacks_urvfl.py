@@ -54,6 +54,7 @@ def without_classes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RowsByClass, "draw", lambda rows, y: draw(rows, y[torch.randperm(len(y))]))
 
 
+@pytest.mark.slow
 def test_the_scrutinizer_sees_a_hijack_only_if_it_ignores_the_classes(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +101,7 @@ class Mirror(Defense):
         return -z
 
 
+@pytest.mark.slow
 def test_the_inverse_is_that_of_what_the_defence_lets_through(stage: Stage) -> None:
     view = Attempt(stage(attack=QUICK, **SIGNALS)).view
     aux, errors = view.aux, {}

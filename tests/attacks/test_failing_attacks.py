@@ -99,6 +99,7 @@ def test_failed_attacks_stand_in_the_csv_without_a_number(ran: Any) -> None:
     assert board.loc["linear", "advantage"] > 0.5
 
 
+@pytest.mark.slow
 def test_running_again_retries_just_the_failed_ones(ran: Any, main: Any) -> None:
     before = ran.files()
     ran.attack("raises", "return torch.zeros(20, 1, 16)")  # its author has mended it

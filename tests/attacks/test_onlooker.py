@@ -74,6 +74,7 @@ def test_an_onlooker_that_reaches_the_victim_is_found_out(attempt: Try) -> None:
         attempt(vandal, "STEPS")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "laplace_range", "toy_learned"])
 def test_log_changes_neither_victim_nor_attack(attempt: Try, defense: str) -> None:
     drawn: list[list[float]] = []
@@ -95,6 +96,7 @@ def test_log_changes_neither_victim_nor_attack(attempt: Try, defense: str) -> No
     assert all(np.isfinite(point["advantage"]) for point in logged.curve)
 
 
+@pytest.mark.slow
 def test_log_scores_the_guesser_on_the_weights_of_that_moment(attempt: Try) -> None:
     def look(view: View) -> None:
         for number, _ in enumerate(view.steps):

@@ -207,15 +207,17 @@ def found(scene: Scene, null: bool = False, aware: bool = True) -> float:
     return float(scene.question.score(attempt.run()[0])["advantage"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "least"), [({"name": "channel"}, 0.95), (SHORT_PCAT, 0.5)], ids=["channel", "pcat"])
 def test_a_client_that_changes_nothing_leaks(stage: Stage, attack: dict[str, Any], least: float) -> None:
     """`pcat` has an encoder of its own, which learns to send what this client sends."""
     assert found(stage(**IMAGES, attack=attack, evaluate={"targets": 50})) > least
 
 
-PUBLISHED = {"name": "fsha_published", "iterations": 3, "width": 4, "curve": 2}
+PUBLISHED = {"name": "fsha_published", "iterations": 3, "width": 4, "critic": 8, "curve": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "toy_static"])
 @pytest.mark.parametrize("attack", [{"name": "channel"}, SHORT_PCAT, PUBLISHED], ids=lambda attack: attack["name"])
 def test_noise_tells_nothing(stage: Stage, attack: dict[str, Any], defense: str) -> None:
@@ -257,7 +259,7 @@ KNOWN: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]] =
     "rmle": (FLAT, {}, LEFT_OUT, 0.2),
     "unsplit": (FLAT, {"tv": 0.0, "start": "mean"}, LEFT_OUT, 1.0),
 }
-SLOW = ("inverse_labels", "oracle", "pcat")
+SLOW = ("inverse_labels", "inverse_network", "oracle", "oracle_decoder", "pcat")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in KNOWN])
@@ -295,6 +297,7 @@ NAMING: dict[str, Attack] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMING)
 def test_who_knows_the_defence_names_more_labels(name: str) -> None:
     """max_norm reverses gradients of four classes at random, so that their directions cluster no longer; lines do."""

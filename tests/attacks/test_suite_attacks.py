@@ -35,10 +35,10 @@ PEOPLE: dict[str, Any] = {
 }  # fmt: skip
 KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the victim, and parameters of a short run
     "channel": (SIGNALS, {}),
-    "fora": (BEATS, {"starts": 1, "tail": 1000, "width": 16}),
+    "fora": (BEATS, {"starts": 1, "tail": 500, "width": 16}),
     "query_free": (FLAT, {"shadow": 10, "tv": 0.0, "start": "mean", "restarts": 2}),
     "pcat": (SIGNALS, {"align": 10.0, "warmup": 0, "tail": 300, "invert": 300, "width": 16}),
-    "sdar": (BEATS, {"tail": 1000, "width": 16, "every": 1}),
+    "sdar": (BEATS, {"tail": 500, "width": 16, "every": 1}),
     "lira": (BY_HEART, {"shadows": 4}),
     "rmia": (BY_HEART, {"shadows": 2}),
     "unsplit": (FLAT, {"tv": 0.0, "start": "mean", "restarts": 2}),
@@ -49,8 +49,8 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
     "fsha": (SIGNALS, SHORT),
     "splitspy": (SIGNALS, SHORT),
     "urvfl": (SIGNALS, SHORT),
-    "linkage": (PEOPLE, {"tail": 300}),
-    "property_probe": (BEATS | {"dataset": PEOPLE["dataset"] | {"split": "clean"}}, {"tail": 1000}),
+    "linkage": (PEOPLE, {"tail": 120}),
+    "property_probe": (BEATS | {"dataset": PEOPLE["dataset"] | {"split": "clean"}}, {"tail": 200}),
     "gradient_inversion": (
         {
             "dataset": {"name": "toy_flat", "width": 24}, "model": {"name": "mlp", "hidden": [[32]]}, "clients": 2,
@@ -60,7 +60,10 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # attack -> the vict
         {"tv": 0.0, "iterations": 200},
     ),
 }  # fmt: skip
-SLOW = ("fora", "fsha", "property_probe", "sdar", "splitspy", "urvfl", "source=substitute")
+SLOW = (
+    "exploit", "fora", "fsha", "gradient_inversion", "inverse_labels", "inverse_network", "lira", "map_search",
+    "oracle", "pcat", "property_probe", "rmia", "sdar", "splitspy", "urvfl", "source=substitute",
+)  # fmt: skip
 ATTACKS = {str(one.plugin): one for suite in suites.newest_first() for one in suite.attacks}
 
 

@@ -38,6 +38,7 @@ GIVEN: dict[str, Spec] = {  # parameters whose legal values no type can say
     "sequential": {"of": NET}, "own_network": {"client": NET}, "logged": {"members": str(LOG)},
 }  # fmt: skip
 EXAMPLES = (((1, 128), Task("classes", 5)), ((3, 64, 64), Task("classes", 5)), ((3, 64, 64), Task("mask", 1)))
+BIG = ("resnet18", "resnet34", "unet", "vgg")
 FEDERATED = {"name": "fedavg", "rounds": 1, "local_steps": 1, "batch_size": 2}
 PROTOCOLS = ("vanilla", "u_shape", "inference")
 
@@ -165,7 +166,7 @@ def digest(t: Tensor) -> str:
 
 
 @pytest.mark.parametrize("cuts", ["its own and the last", pytest.param("all", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", of("model"))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in of("model")])
 def test_a_model_can_be_cut_wherever_it_says_and_starts_from_the_same_weights(name: str, cuts: str) -> None:
     model, tried = made("model", name), 0
     assert isinstance(model, Model)
@@ -308,9 +309,13 @@ def quick(name: str) -> dict[str, Any]:
     """An attack with every large number made small: its steps, records, widths and sizes."""
     cls = plugins.find("attack", name, HERE)
     large = {f.name: 8 for f in dataclasses.fields(cls) if type(f.default) is int and f.default >= 20}
-    return {"name": name} | large
+    return {"name": name} | large | FEW.get(name, {})
 
 
+FEW = {  # what is not large, and takes long
+    "adra": {"epochs": 2}, "fsha_published": {"iterations": 2}, "lira": {"shadows": 4}, "rmia": {"shadows": 2},
+    "prior_search": {"restarts": 2, "trial": 2}, "unsplit": {"rounds": 2, "inner": 2, "clone": 2},
+}  # fmt: skip
 SIGNALS = {"dataset": [TINY], "model": ["ecg_cnn"]}
 IMAGES = {"dataset": [{"name": "cxr_synthetic", "n": 96, "size": 32, "task": "classes"}], "model": ["lenet"]}
 
@@ -336,8 +341,9 @@ def attacked(name: str, folder: Path, protocols: list[Any]) -> list[dict[str, An
 @pytest.mark.slow
 @pytest.mark.parametrize("name", of("attack"))
 def test_every_attack_runs_its_null_twin_learns_nothing_and_done_again_it_finds_the_same(
-    folders: list[Path], name: str
+    folders: list[Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("splitleak.pieces.probe.STEPS", 20)  # of `property_probe`, and of the floor of its goal
     mine = attacked(name, folders[0], ["vanilla", FEDERATED, "u_shape"])
     assert {r["status"] for r in mine} <= {"done", "skipped"}, [r.get("traceback", r["why"]) for r in mine]
     done = [r for r in mine if r["status"] == "done"]

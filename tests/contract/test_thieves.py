@@ -50,6 +50,7 @@ def test_logging_a_hundred_times_after_training_shows_one_message_and_no_other(a
     assert len(tried.curve) <= 20
 
 
+@pytest.mark.slow
 @forks
 def test_logging_while_the_training_goes_on_tells_the_attack_nothing(attempt: Try, tmp_path: Path) -> None:
     seen: list[Tensor] = []
@@ -83,6 +84,7 @@ def test_logging_while_the_training_goes_on_tells_the_attack_nothing(attempt: Tr
     assert [point["step"] for point in tried.curve] == list(range(10))  # once in each step
 
 
+@pytest.mark.slow
 @forks
 def test_the_curve_is_a_few_points_spread_over_the_calls(attempt: Try) -> None:
     def look(view: View) -> None:
@@ -95,6 +97,7 @@ def test_the_curve_is_a_few_points_spread_over_the_calls(attempt: Try) -> None:
     assert {point["advantage"] for point in tried.curve} == {1.0}
 
 
+@pytest.mark.slow
 @forks
 def test_a_guesser_that_fails_is_told_after_the_attack_and_fails_its_cell(attempt: Try) -> None:
     told: list[str] = []

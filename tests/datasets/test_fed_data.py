@@ -364,6 +364,7 @@ def test_columns_are_scaled_by_the_training_rows_alone_and_prices_not_at_all() -
     assert (data.private.y.min(), data.private.y.max()) == (5, 50)
 
 
+@pytest.mark.slow
 @PRICES
 def test_prices_are_learned_from_scaled_columns_and_training_on_raw_ones_diverges(tmp_path: Path) -> None:
     def trained(scale: str, **train: Any) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def test_a_loader_with_an_unseeded_shuffle_is_refused(lab: Any, main: Any, axis:
         assert f"dataset './d.py' {AGAIN}" in main(*command).line
 
 
+@pytest.mark.slow
 def test_records_that_differ_from_process_to_process_are_refused(lab: Any) -> None:
     """In one process both loads agree: only the digest of the process that plans the run tells."""
     lab.write(

@@ -56,6 +56,7 @@ def answers(data: Data) -> dict[int, int]:
     return dict(pairs)
 
 
+@pytest.mark.slow
 @REAL
 def test_age_leaves_out_who_has_none_and_sex_keeps_all_in_the_same_parts() -> None:
     usual, sex, age = (ECG(split="patients", property=p).load() for p in (None, "sex", "age"))  # type: ignore[arg-type]
@@ -72,6 +73,7 @@ def test_age_leaves_out_who_has_none_and_sex_keeps_all_in_the_same_parts() -> No
     assert ECG(split="patients").spec("ecg") == {"name": "ecg", "split": "patients", "positive": None}  # keys stay
 
 
+@pytest.mark.slow
 @REAL
 def test_an_archive_says_the_same_as_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = find_file("ecg", "mitdb48.txz")

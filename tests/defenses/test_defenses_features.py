@@ -103,6 +103,7 @@ def test_a_kept_victim_sends_bit_for_bit_what_the_trained_one_sends(stage: Stage
     assert utility.on_test(trained) == utility.on_test(kept(scene))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ALL, ids=lambda d: d.name)
 def test_an_onlooker_who_logs_at_every_step_does_not_disturb_it(stage: Stage, defense: Defense) -> None:
     for tried in watched(stage, model=PLAIN, defense=spec(defense)):

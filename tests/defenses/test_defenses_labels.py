@@ -185,6 +185,7 @@ def test_copies_of_a_record_share_one_answer_and_records_of_equal_values_do_not(
 EPOCHS = 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variation", [{}, {"flip": "both"}, {"augment": True}], ids=["plain", "flip", "augment"])
 def test_twenty_epochs_of_varied_images_name_no_more_labels_than_one(
     attempt: Callable[..., Attempt], monkeypatch: pytest.MonkeyPatch, variation: dict[str, Any]

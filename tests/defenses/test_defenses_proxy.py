@@ -251,6 +251,7 @@ def test_an_attacker_sees_its_parameters_and_nothing_that_it_learned(stage: Stag
     assert len(shown) == len(tried.victim.split.bottom.state_dict())
 
 
+@pytest.mark.slow
 def test_an_onlooker_does_not_disturb_it_nor_does_a_null_channel(stage: Stage) -> None:
     assert len(list(watched(stage, model=PLAIN, defense=STRONG))) == 2
 
@@ -258,7 +259,7 @@ def test_an_onlooker_does_not_disturb_it_nor_does_a_null_channel(stage: Stage) -
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["vanilla", "u_shape"])
 def test_a_whole_run_ends_well_with_an_onlooker_and_with_hijackers(run: Any, protocol: str) -> None:
-    hijack = {"name": "fsha", "iterations": 40}
+    hijack = {"name": "fsha", "iterations": 40, "pilot": 20, "width": 16}
     found = run(model=PLAIN, defense=[STRONG], attack=["toy_read_off", "toy_hijack", hijack], protocol=protocol)
     assert [r["status"] for r in found] == ["done"] * 3, [r["why"] for r in found]
 

@@ -130,6 +130,7 @@ def test_every_wrong_class_is_as_likely(stage: Stage) -> None:
     assert all(abs(int(n) - 1000) < 120 for n in counts[[0, 2, 3]])
 
 
+@pytest.mark.slow
 def test_nothing_fake_in_release_queries_log_or_utility(attempt: Try) -> None:
     read: dict[str, Tensor] = {}
 
@@ -184,6 +185,7 @@ def only(records: list[dict[str, Any]]) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", [GUARD, WATCH], ids=lambda d: d["name"])
 def test_honest_toy_training_is_left_alone_and_a_blind_hijack_is_stopped(
     stage: Stage, attempt: Try, defense: dict[str, Any]
@@ -206,6 +208,7 @@ def test_honest_toy_training_is_left_alone_and_a_blind_hijack_is_stopped(
     assert tried.training.steps_done == tried.training.detected_at
 
 
+@pytest.mark.slow
 def test_a_detected_hijack_leaves_a_record_of_that_moment(run: Run) -> None:
     record = only(run(**SIGNALS, defense=WATCH | {"threshold": 0.99, "warmup": 0, "window": 3}, attack=HIJACK))
     assert 2 <= record["detected_at"] < 60
@@ -226,6 +229,7 @@ class Replies:
         patch.setattr(Step, "reply", lambda step, g: (self.at.append(4 * step.epoch + step.index), reply(step, g))[1])
 
 
+@pytest.mark.slow
 def test_a_delayed_fsha_sends_nothing_before_its_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     replies = Replies(monkeypatch)
     record = only(run(**SIGNALS, attack=HIJACK | {"start": 25}, seed=[1]))
@@ -234,6 +238,7 @@ def test_a_delayed_fsha_sends_nothing_before_its_start(run: Run, monkeypatch: py
     assert "step.top" not in record["read"]
 
 
+@pytest.mark.slow
 def test_fsha_without_the_new_fields_answers_every_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     replies = Replies(monkeypatch)
     record = only(run(**SIGNALS, attack=HIJACK))
@@ -294,6 +299,7 @@ def test_a_spys_threshold_comes_from_the_losses_before() -> None:
 # The table ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_summary_counts_runs_detected_and_what_the_attack_had(run: Run) -> None:
     alarm_at = {"name": "toy_alarm", "after": [3, 99]}
     records = run(

@@ -181,6 +181,7 @@ def test_without_sampling_epsilon_bounds_the_exact_composition() -> None:
         assert exact <= DPSGD().privacy(Exposure(epochs)).epsilon < 1.3 * exact
 
 
+@pytest.mark.slow
 def test_a_record_of_the_client_that_is_worst_off_is_what_is_accounted_for(stage: Stage) -> None:
     for n, batches in ((1, {7}), (5, {1, 2})):  # 36 records of twelve patients, in batches of 5; none of one record
         made = staged(stage, DPSGD(), dataset="toy_images", train={"batch_size": 5}, clients={"n": n})

@@ -36,6 +36,7 @@ def test_an_answer_that_is_not_there_is_one_line(
     assert not lab.records("runs/m")
 
 
+@pytest.mark.slow
 def test_a_suite_leaves_out_in_words_what_nobody_asked_for(lab: Any, main: Any) -> None:
     lab.matrix('attack = [{ name = "standard", goal = ["membership"] }]')
     named = main("check", "m.toml").out

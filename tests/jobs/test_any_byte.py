@@ -100,6 +100,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_record_of_another_form_is_named_and_made_again(done: Any, main: Any, change: str) -> None:
     path = next(done.out.glob("records/*.json"))
@@ -189,6 +190,7 @@ def test_a_folder_of_nothing_but_damage_is_one_line(done: Any, main: Any) -> Non
     assert not Path("all.csv").exists()
 
 
+@pytest.mark.slow
 def test_facts_of_a_victim_of_another_form_are_named_and_it_is_trained_again(done: Any, main: Any) -> None:
     path = next(p for p in done.out.glob("victims/*") if "judge" not in p.name)
     tensors, facts = unpack_tensors(path.read_bytes())

@@ -49,6 +49,7 @@ def plain(lab: Any, out: str = "out") -> dict[str, Any]:
     return {name: value for name, value in record.items() if not name.startswith(("seconds", "checksum"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["private.x", "private.y"])
 def test_a_victim_of_other_records_is_trained_again(ran: Any, main: Any, change: str) -> None:
     before = {name: content for name, (_, content) in victims(ran).items()}
@@ -62,6 +63,7 @@ def test_a_victim_of_other_records_is_trained_again(ran: Any, main: Any, change:
     assert plain(ran) == plain(ran, "fresh")
 
 
+@pytest.mark.slow
 def test_its_utility_is_measured_on_the_test_records_of_today(ran: Any, main: Any) -> None:
     before = plain(ran)
     ran.write("changes.txt", "test.y")

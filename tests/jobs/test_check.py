@@ -140,6 +140,7 @@ def trials_of(lab: Any, axes: str, train: str = "epochs = 3") -> tuple[list[Any]
     return cells, [Trial(cell, 64, True, 2.0) for cell in check.one_each(cells, *check.KIND)]
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_the_real_training(lab: Any, main: Any) -> None:
     lab.matrix('protocol = ["vanilla", "u_shape", "central"]\nclients = [1, 2]', "epochs = 2")
     assert main("run", "m.toml", "--out", "out").status == 0

@@ -17,34 +17,27 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import splitleak
 from splitleak.sealed import pack_json, unpack_json
+
+from ..conftest import Lab
 
 AXES = 'attack = ["blind", "./toy_peek.py"]\ndefense = ["none", { name = "laplace_range", epsilon = 5 }]'
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of AXES, undisturbed."""
-    here = tmp_path_factory.mktemp("whole")
-    for toy in ("toy_signals.py", "toy_peek.py"):
-        shutil.copy(Path(__file__).parents[1] / "toys" / toy, here)
-    (here / "m.toml").write_text(
-        f'[matrix]\ndataset = ["./toy_signals.py"]\nmodel = ["ecg_cnn"]\n{AXES}\n'
-        "[train]\nepochs = 1\n[evaluate]\ntargets = 20\n"
-    )
-    splitleak.run(here / "m.toml", here / "whole")
-    return here / "whole"
+    """The results of AXES and their table, undisturbed."""
+    made = Lab(tmp_path_factory.mktemp("whole"))
+    assert made.process("run", made.matrix(AXES), "--out", "whole", "--workers", "1").status == 0
+    return made.folder / "whole"
 
 
 @pytest.fixture
-def done(lab: Any, main: Any, whole: Path) -> Any:
+def done(lab: Any, whole: Path) -> Any:
     """A lab with a finished run of AXES in `out`, and the same in `whole` to compare with."""
     lab.matrix(AXES)
     for name in ("out", "whole"):
         shutil.copytree(whole, lab.folder / name)
-    assert main("run", "m.toml", "--out", "whole").status == 0
-    assert main("run", "m.toml", "--out", "out").status == 0
     return lab
 
 
@@ -114,6 +107,7 @@ VICTIMS = {damage.__name__: contents(damage) for damage in (truncated, garbage, 
 VICTIMS |= {damage.__name__: damage for damage in (flipped, other_shapes, other_victims, no_facts)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", VICTIMS)
 def test_damaged_victim_is_named_set_aside_and_trained_again(done: Any, main: Any, damage: str) -> None:
     of_record = next(
@@ -178,6 +172,7 @@ def test_second_run_in_a_folder_is_refused(done: Any, main: Any) -> None:
     assert main("run", "m.toml", "--out", "out").status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("works", range(0, 8, 2))
 def test_full_disk_is_one_line_and_the_next_run_goes_on(
@@ -204,14 +199,11 @@ def test_full_disk_is_one_line_and_the_next_run_goes_on(
     after = lab.files()
     assert {name: after[name] for name in before} == before
     shutil.copytree(whole, lab.folder / "whole")
-    assert main("run", "m.toml", "--out", "whole").status == 0
     assert lab.csv() == lab.csv("whole")
 
 
 @pytest.mark.slow
-def test_workers_that_may_not_write_big_files_end_the_run_with_one_line(
-    lab: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_that_may_not_write_big_files_end_the_run_with_one_line(lab: Any, main: Any) -> None:
     lab.matrix(AXES)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # a record fits, a victim does not
@@ -221,5 +213,5 @@ def test_workers_that_may_not_write_big_files_end_the_run_with_one_line(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert re.search(r"cannot write 'out/victims/.*': File too large", ran.line)
     assert not list(lab.out.rglob("*.tmp"))
-    again = lab.process("run", "m.toml", "--out", "out", "--workers", "2")
+    again = main("run", "m.toml", "--out", "out")
     assert again.status == 0, again.err

@@ -14,8 +14,11 @@ import pytest
 
 from splitleak import apart
 
+from ..conftest import Lab, Ran
+
 pytestmark = pytest.mark.skipif(not apart.possible(), reason="needs Linux")
 
+SHOUT = 10**6
 HALF = "return torch.full((view.targets, *view.in_shape), 0.5)"
 FAILS = {  # the body of its run, what its record says
     "base": ("class Odd(BaseException): pass\nraise Odd('gone')", r"^Odd: gone$"),
@@ -40,7 +43,7 @@ HARMLESS = {  # each guesses 0.5 everywhere, so its numbers are those of "quiet"
     "leaves_a_fork": f"if not os.fork():\n    signal.pause()\n{HALF}",
     "leaves_a_daemon": f"if not os.fork():\n    os.setsid()\n    if os.fork(): os._exit(0)\n    signal.pause()\n{HALF}",
     "threads": f"import threading\nthreading.Thread(target=threading.Event().wait).start()\n{HALF}",
-    "shouts": f"print('x' * 10**6)\nos.write(2, b'y' * 10**6)\n{HALF}",
+    "shouts": f"print('s' * {SHOUT})\nos.write(2, b's' * {SHOUT})\n{HALF}",
     "sets": f"torch.use_deterministic_algorithms(True)\nguess = {HALF[7:]}\ntorch.set_default_dtype(torch.float64)\n"
     "torch.set_flush_denormal(True)\nos.chdir('/')\nreturn guess",
     "sets_midway": "for step in view.steps:\n    torch.set_default_dtype(torch.float64)\n"
@@ -49,6 +52,7 @@ HARMLESS = {  # each guesses 0.5 everywhere, so its numbers are those of "quiet"
     f"metrics.inputs = question.Question.score = Store.write_record = None\nguess = {HALF[7:]}\n"
     "torch.nn.Linear.forward = None\nreturn guess",
 }  # fmt: skip
+NOISY = '\ndefense = [{ name = "laplace_range", epsilon = 5 }]'
 STEPS = ("throws", "stops_early", "sets_midway")
 
 
@@ -60,21 +64,28 @@ def axes(lab: Any, names: dict[str, Any]) -> str:
     return f'attack = ["blind", {written}, "./toy_peek.py"]'
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, dict[str, Ran]]:
+    """A lab in which all of them have run under a noisy defence, by one worker into `1` and by two into `2`."""
+    made = Lab(tmp_path_factory.mktemp("hostile"))
+    made.matrix(axes(made, FAILS | HARMLESS) + NOISY)
+    return made, {workers: made.process("run", "m.toml", "--out", workers, "--workers", workers) for workers in "12"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_each_harms_its_own_cell_alone(lab: Any, main: Any, workers: str) -> None:
-    lab.matrix(axes(lab, FAILS))
-    ran = main("run", "m.toml", "--out", "out", "--workers", workers)
+def test_each_harms_its_own_cell_alone(runs: Any, lab: Any, main: Any, workers: str) -> None:
+    made, ran = runs[0], runs[1][workers]
     assert ran.status == 1
     assert "\x1b" not in ran.err.replace("\x1b[A", "")  # what tqdm writes
-    assert max(map(len, ran.err.splitlines())) < 1000
-    records = lab.records()
+    assert max(map(len, ran.err.replace("s" * SHOUT, "").splitlines())) < 1000
+    records = made.records(workers)
     for name, (_, why) in FAILS.items():
         assert records[name]["status"] == "failed"
         assert re.search(why, records[name]["why"]), (name, records[name]["why"])
         assert len(records[name].get("traceback", "")) <= 20_000
         assert f"failed: attack '{name}' on toy_signals" in ran.err
-    lab.matrix('attack = ["blind", "./toy_peek.py"]')
+    lab.matrix('attack = ["blind", "./toy_peek.py"]' + NOISY)
     assert main("run", "m.toml", "--out", "alone").status == 0
     for name, record in lab.records("alone").items():
         assert records[name]["metrics"] == record["metrics"]
@@ -82,27 +93,24 @@ def test_each_harms_its_own_cell_alone(lab: Any, main: Any, workers: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_an_attack_leaves_behind_reaches_no_number(lab: Any, main: Any, workers: str) -> None:
-    lab.matrix(axes(lab, HARMLESS))
-    before = set(processes())
-    ran = main("run", "m.toml", "--out", "out", "--workers", workers)
-    assert ran.status == 0, ran.err
-    records = lab.records()
+def test_what_an_attack_leaves_behind_reaches_no_number(runs: Any, workers: str) -> None:
+    records = runs[0].records(workers)
     for name in HARMLESS:
+        assert records[name]["status"] == "done", records[name]["why"]
         assert records[name]["metrics"] == records["quiet"]["metrics"], name
     deadline = time.monotonic() + 60
-    while left := set(processes()) - before:
+    while left := processes(runs[0].folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.01)
 
 
-def processes() -> list[int]:
-    """Living processes that work in this folder, as those that this run's attacks may have left do."""
+def processes(where: Path) -> list[int]:
+    """Living processes that work in this folder, as those that a run's attacks may have left do."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            mine = folder.stat().st_uid == os.getuid() and (folder / "cwd").resolve() == Path.cwd()
+            mine = folder.stat().st_uid == os.getuid() and (folder / "cwd").resolve() == where.resolve()
         except OSError:
             continue
         if mine and state != "Z":
@@ -120,7 +128,7 @@ def test_a_hang_is_a_failed_record_after_the_time_limit(lab: Any, main: Any) -> 
     assert lab.records()["blind"]["status"] == "done"
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_training_that_hangs_fails_its_own_cells(lab: Any, main: Any, workers: str) -> None:
     lab.write(
         "stuck.py",
@@ -149,11 +157,8 @@ def test_the_null_run_starts_from_the_same_state_as_the_real_one(lab: Any, main:
 
 
 @pytest.mark.slow
-def test_workers_and_kills_change_no_byte_of_the_table_with_hostile_plugins(lab: Any) -> None:
-    some = {name: FAILS[name] for name in ("base", "kills_itself", "closes_files", "stops_early")}
-    lab.matrix(axes(lab, some | HARMLESS) + '\ndefense = [{ name = "laplace_range", epsilon = 5 }]')
-    for workers in ("1", "2"):
-        assert lab.process("run", "m.toml", "--out", workers, "--workers", workers).status == 1
+def test_workers_and_kills_change_no_byte_of_the_table_with_hostile_plugins(runs: Any) -> None:
+    lab = runs[0]
     assert lab.csv("1") == lab.csv("2")
     moments = random.Random(0)
     for workers in ("1", "2", "1"):
@@ -162,7 +167,7 @@ def test_workers_and_kills_change_no_byte_of_the_table_with_hostile_plugins(lab:
         while len(lab.files("killed")) < enough and run.poll() is None:
             time.sleep(0.005)
         os.killpg(run.pid, signal.SIGKILL)
-        run.communicate()
-    assert lab.process("run", "m.toml", "--out", "killed", "--workers", "2").status == 1
+        run.end()
+    assert lab.process("run", "m.toml", "--out", "killed", "--workers", "1").status == 1
     assert lab.csv("killed") == lab.csv("1")
     assert not list((lab.folder / "killed").rglob("*.tmp"))

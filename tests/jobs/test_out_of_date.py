@@ -15,6 +15,8 @@ from splitleak.jobs import making, scoring
 from splitleak.report import stale as stale_module
 from splitleak.train import provenance
 
+from ..conftest import Lab
+
 ATTACK = """
     from dataclasses import dataclass
     import torch
@@ -42,14 +44,25 @@ AXES = """attack = ["blind", "./mine.py", { name = "./mine.py", level = "level.t
 defense = ["none", "./half.py"]"""
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Path]:
+    """A finished matrix with an attack and a defence of the user's, run once, and a copy of its folder."""
+    made, kept = Lab(tmp_path_factory.mktemp("finished")), tmp_path_factory.mktemp("kept")
+    made.write("mine.py", ATTACK)
+    made.write("helper.py", "LEVEL = 0.1\n")
+    made.write("half.py", DEFENSE)
+    made.write("level.txt", "0.2")
+    assert made.process("run", made.matrix(AXES), "--out", "out", "--workers", "1").status == 0
+    return made, Path(shutil.copytree(made.folder, kept, dirs_exist_ok=True))
+
+
 @pytest.fixture
-def ran(lab: Any, main: Any) -> Any:
-    """A finished matrix with an attack and a defence of the user's."""
-    lab.write("mine.py", ATTACK)
-    lab.write("helper.py", "LEVEL = 0.1\n")
-    lab.write("half.py", DEFENSE)
-    lab.write("level.txt", "0.2")
-    assert main("run", lab.matrix(AXES), "--out", "out").status == 0
+def ran(finished: tuple[Lab, Path], monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The matrix as it was when it had finished, in the folder that its records name."""
+    lab, kept = finished
+    shutil.rmtree(lab.folder)
+    shutil.copytree(kept, lab.folder)
+    monkeypatch.chdir(lab.folder)
     return lab
 
 
@@ -89,16 +102,19 @@ MINE = {f"{attack} on {defense}" for attack in ("mine", "mine(level=level.txt)")
 ALL = MINE | {"blind on none", "blind on half"}
 
 
+@pytest.mark.slow
 def test_nothing_is_made_again_where_nothing_changed(ran: Any, main: Any) -> None:
     assert stale(ran, main) == set()
     assert made_again(ran, main, lambda: None) == set()
 
 
+@pytest.mark.slow
 def test_words_change_nothing(ran: Any, main: Any) -> None:
     assert made_again(ran, main, lambda: ran.write("mine.py", f'    """Words."""{ATTACK}\n    # more')) == set()
 
 
-@pytest.mark.parametrize("file", [pytest.param("mine.py", marks=pytest.mark.slow), "helper.py"])
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["mine.py", "helper.py"])
 def test_an_edited_attack_is_run_again_on_the_kept_victims(ran: Any, main: Any, file: str) -> None:
     texts = {"mine.py": ATTACK.replace("LEVEL + shift", "LEVEL + shift + 0.05"), "helper.py": "LEVEL = 0.4\n"}
 
@@ -114,6 +130,7 @@ def test_an_edited_file_that_a_parameter_names_is_read_again(ran: Any, main: Any
     assert made_again(ran, main, lambda: ran.write("level.txt", "0.3")) == {m for m in MINE if "level" in m}
 
 
+@pytest.mark.slow
 def test_an_edited_defence_trains_its_victim_again_and_no_other(ran: Any, main: Any) -> None:
     def edit() -> None:
         ran.write("half.py", DEFENSE.replace("0.5", "0.25"))
@@ -149,6 +166,7 @@ def test_another_version_of_torch_makes_all_of_it_again(ran: Any, main: Any, mon
     assert made_again(ran, main, lambda: None) == ALL | {"victim", "judge"}
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_legal_now_is_run_and_one_that_is_not_any_more_is_skipped(ran: Any, main: Any) -> None:
     needs_more = ATTACK.replace("Grant.SMASHED", "Grant.BOTTOM")
     matrix = f'{AXES}\nthreat = ["eavesdropper"]'
@@ -161,6 +179,7 @@ def test_a_cell_that_is_legal_now_is_run_and_one_that_is_not_any_more_is_skipped
     assert {r["status"] for r in kept(ran).values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_a_table_finds_plugin_files_from_anywhere_and_runs_none(
     ran: Any, main: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -174,6 +193,7 @@ def test_a_table_finds_plugin_files_from_anywhere_and_runs_none(
     assert os.listdir(elsewhere) == []
 
 
+@pytest.mark.slow
 def test_a_plugin_file_that_is_nowhere_is_not_called_stale(ran: Any, main: Any) -> None:
     (ran.folder / "mine.py").rename(ran.folder / "gone.txt")
     assert stale(ran, main) == set()

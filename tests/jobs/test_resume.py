@@ -69,10 +69,10 @@ def kill(lab: Any, workers: str, files: int, whole_group: bool) -> None:
     if whole_group:
         os.killpg(run.pid, signal.SIGKILL)
     else:
-        os.kill(run.pid, signal.SIGKILL)
+        run.kill()
     assert until(lambda: not any(map(alive, at_work)), ENDS_WITHIN), "a worker outlived its run"
     assert until(lambda: not any(map(alive, started)), 60)
-    run.communicate()
+    run.end()
 
 
 def finished(lab: Any) -> dict[str, tuple[int, bytes]]:
@@ -143,6 +143,7 @@ def test_part_of_a_matrix_first_and_the_whole_of_it_later_do_nothing_twice(lab: 
     assert lab.csv() == lab.csv("whole")
 
 
+@pytest.mark.slow
 def test_victim_of_changed_code_is_trained_again(lab: Any, main: Any) -> None:
     main("run", lab.matrix('attack = ["blind"]'), "--out", "out")
     before = lab.files()
@@ -167,7 +168,6 @@ def test_interrupted_run_says_how_to_go_on(lab: Any, matrix: str, moment: Any) -
     run = lab.start("run", matrix, "--out", "out", "--workers", "2")
     assert until(lambda: moment(lab, run), 120)
     os.killpg(run.pid, signal.SIGINT)
-    _, said = run.communicate(timeout=30)
-    assert run.returncode == 130, said
-    assert said.endswith("splitleak: interrupted; run the same command again to go on\n")
-    assert "Traceback" not in said
+    assert run.end(30) == 130, run.text
+    assert run.text.endswith("splitleak: interrupted; run the same command again to go on\n")
+    assert "Traceback" not in run.text

@@ -38,6 +38,7 @@ def scripted(folder: Path) -> Path:
     return folder / "client.ts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [exported, scripted])
 def test_a_program_sends_what_the_network_sends(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     file = write(tmp_path)

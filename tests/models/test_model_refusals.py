@@ -76,6 +76,7 @@ def test_hidden_layers_print_as_they_are_written() -> None:
     assert hash(plugins.make("model", cell.model, Path.cwd())) == hash(MLP((8, 4)))
 
 
+@pytest.mark.slow
 def test_an_uncut_unet_is_a_cell_of_its_own(tmp_path: Path) -> None:
     small = {"name": "unet", "levels": 2, "width": 4}
     records = splitleak.run(of_toys(small, protocol=["central", "u_shape"]), tmp_path)

@@ -137,6 +137,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, mistake: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_matrix_attacks_weights_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Own records and an own client from files: what is attacked is this client, and nothing is trained."""
     client = trained(tmp_path)

@@ -141,6 +141,7 @@ def test_what_is_wrong_with_a_network_of_ones_own_is_told_in_a_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_runs_from_a_matrix(run: Callable[..., list[dict[str, Any]]]) -> None:
     beats = {"name": "ecg_synthetic", "n": 500}
     (record,) = run(dataset=beats, model={"name": "sequential", "of": "toy_net.py:make"}, attack="blind")

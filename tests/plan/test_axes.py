@@ -56,6 +56,7 @@ def test_one_line_about_a_block(lab: Any, main: Any, text: str, said: str) -> No
     assert re.search(said, main("check", "m.toml").line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["central", "vanilla", "u_shape"])
 def test_utility_noted_after_every_epoch_changes_nothing(run: Run, protocol: str) -> None:
     given = {"attack": "blind", "model": {"name": "toy_chain", "dropout": 0.3}, "protocol": protocol}
@@ -66,6 +67,7 @@ def test_utility_noted_after_every_epoch_changes_nothing(run: Run, protocol: str
     assert noted["utility_curve"][-1] == noted["utility"] == plain["utility"]
 
 
+@pytest.mark.slow
 def test_several_clients_note_the_utility_of_all(run: Run) -> None:
     for mode in ("sequential", "parallel"):
         given: dict[str, Any] = {"attack": "blind", "clients": {"n": 2, "mode": mode}}

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ..conftest import Ran
+
 # What a matrix has beside toy signals under ecg_cnn, and what the one line says, in this order.
 AXES = {
     "unknown attack": ('attack = ["bilnd"]', "m.toml.*no attack named 'bilnd'; did you mean 'blind'.*attacks: .*blind"),
@@ -252,9 +254,10 @@ def test_one_line_about_an_outside_dataset_that(lab: Any, main: Any, change: str
 
 @pytest.mark.slow
 def test_one_line_from_the_real_command(lab: Any) -> None:
-    ran = lab.process("run", lab.matrix('attack = ["bilnd"]'), "--out", "out")
-    assert "no attack named 'bilnd'; did you mean 'blind'" in ran.line
-    assert ran.out == ""
+    started = lab.command("run", lab.matrix('attack = ["bilnd"]'), "--out", "out")
+    out, err = started.communicate(timeout=240)
+    assert "no attack named 'bilnd'; did you mean 'blind'" in Ran(started.returncode, out, err).line
+    assert out == ""
     assert not lab.out.exists()
 
 

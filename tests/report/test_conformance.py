@@ -51,6 +51,7 @@ def test_a_squared_error_between_minus_one_and_one_is_four_times_ours() -> None:
     assert "**" not in conformance.markdown([conformance.row(figure, [(nothing, record)], nothing)])
 
 
+@pytest.mark.slow
 def test_the_functionality_of_the_client_itself_is_the_victims_accuracy(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

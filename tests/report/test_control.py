@@ -42,6 +42,7 @@ def test_the_control_is_known_by_its_specification(name: str, label: str, contro
     assert (worst == 0.6) is not control
 
 
+@pytest.mark.slow
 def test_files_named_like_a_shipped_plugin_are_told_apart_in_the_table(lab: Any, main: Any) -> None:
     lab.attack("blind", BODY)
     lab.attack("blinder", BODY)

@@ -23,6 +23,7 @@ def flagged(records: Any) -> set[str]:
     return {name for name, idle in found if idle}
 
 
+@pytest.mark.slow
 def test_a_defence_that_changes_nothing_is_flagged_and_one_that_does_is_not(run: Callable[..., Any]) -> None:
     idle = [{"name": "toy_idle"}, {"name": "toy_idle", "live": True}, {"name": "nopeek", "weight": 0.0}]
     acts = ["laplace_range", "toy_static", {"name": "toy_idle", "small": 0.999}]
@@ -31,16 +32,19 @@ def test_a_defence_that_changes_nothing_is_flagged_and_one_that_does_is_not(run:
     assert flagged(records) == {"toy_idle(live=False, small=1)", "toy_idle(live=True, small=1)", "nopeek(weight=0)"}
 
 
+@pytest.mark.slow
 def test_a_defence_of_labels_is_idle_only_where_no_label_changed(run: Callable[..., Any]) -> None:
     defense = ["none", *({"name": "label_dp", "epsilon": epsilon} for epsilon in (100, 1.0))]
     assert flagged(run(defense=defense, model=PLAIN)) == {"label_dp(epsilon=100)"}
 
 
+@pytest.mark.slow
 def test_one_that_acts_on_the_gradient_alone_is_not_idle(run: Callable[..., Any]) -> None:
     records = run(defense=["none", "marvell"], dataset="toy_signals", model="ecg_cnn", attack="channel")
     assert flagged(records) == set()
 
 
+@pytest.mark.slow
 def test_an_alarm_is_idle_where_nobody_tampers_and_not_where_it_stops_a_hijack(run: Callable[..., Any]) -> None:
     defense = ["none", {"name": "toy_alarm", "after": 10_000}]
     assert flagged(run(defense=defense, model=PLAIN)) == {"toy_alarm(after=10000)"}
@@ -48,6 +52,7 @@ def test_an_alarm_is_idle_where_nobody_tampers_and_not_where_it_stops_a_hijack(r
     assert flagged(run("hijacked", defense=early, model=PLAIN, attack="toy_hijack")) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "idle"), [("toy_idle", True), ("secagg", False), ("local_dp", False)])
 def test_in_a_federation_weights_and_who_sees_each_update_count(run: Callable[..., Any], name: str, idle: bool) -> None:
     pytest.importorskip("flwr")

@@ -11,6 +11,7 @@ import pytest
 from splitleak.report import intervals
 
 
+@pytest.mark.slow
 def test_each_measure_has_its_mean_and_students_interval(run: Callable[..., list[dict[str, Any]]]) -> None:
     records = run(attack=["blind", "toy_read_off"], clients=[{"n": 2}], seed=[0, 1, 2])
     rows = intervals.table(records).set_index("attack")
@@ -28,6 +29,7 @@ def test_each_measure_has_its_mean_and_students_interval(run: Callable[..., list
             assert row[f"{measure}_ci95"] == pytest.approx(4.302653 * stdev(values) / 3**0.5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_what_failed_is_left_out(run: Callable[..., list[dict[str, Any]]]) -> None:
     records = run(attack=["blind", "toy_cheat"])
     assert [r["status"] for r in records].count("done") == len(intervals.table(records))

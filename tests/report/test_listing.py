@@ -28,6 +28,7 @@ def test_each_plugin_has_a_line_and_all_its_parameters_below(kind: plugins.Kind)
     assert "32896" not in said  # grants are named
 
 
+@pytest.mark.slow
 def test_matrices_say_dataset_cells_and_minutes() -> None:
     said = " ".join(listing.listing("matrices").split())
     assert "dataset ecg_synthetic; 8 cells; about" in said

@@ -91,7 +91,8 @@ def test_a_terminal_shows_how_far_a_job_is() -> None:
     assert "epoch" not in file.getvalue().split("\r")[-1]
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_every_epoch_and_every_logged_step_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

@@ -65,8 +65,9 @@ def test_independent_channels_have_the_published_measure_s_floor_and_no_unbiased
 
 
 @pytest.mark.slow
-def test_table_sets_reported_beside_measured(lab: Any, tmp_path: Path) -> None:
-    dataset = '[{ name = "ecg_synthetic", n = 1000 }]'
+def test_table_sets_reported_beside_measured(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "RECORDS", 96)
+    dataset = '[{ name = "ecg_synthetic", n = 500 }]'
     lab.matrix('defense = ["none", { name = "laplace_range", epsilon = 10 }]', "epochs = 2\ncurve = true", dataset)
     api.run("m.toml", tmp_path / "runs")
     none, noisy = published.table(tmp_path / "runs", "m.toml")

@@ -37,6 +37,7 @@ def some(run: Run) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_record_has_no_field_that_the_type_does_not_know_and_the_reverse(some: list[dict[str, Any]]) -> None:
     assert {record["status"] for record in some} >= {"done", "failed", "skipped"}
     assert {name for record in some for name in record} == fields(types.Record)

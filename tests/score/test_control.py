@@ -25,6 +25,7 @@ def control(run: Run, goal: str, *others: str, **given: Any) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 8])
 @pytest.mark.parametrize("goal", ["inputs", "labels"])
 def test_the_control_of_a_federation_is_at_its_floor(run: Run, goal: str, steps: int) -> None:
@@ -35,6 +36,7 @@ def test_the_control_of_a_federation_is_at_its_floor(run: Run, goal: str, steps:
     assert -slack < record["metrics"]["advantage"] < 1e-6  # the floor chooses with hindsight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classes", "value"])
 def test_a_label_thief_who_has_the_records_needs_no_channel_to_guess_by_the_nearest(run: Run, task: str) -> None:
     flat = {"name": "toy_flat", "width": 4, "task": task}
@@ -45,6 +47,7 @@ def test_a_label_thief_who_has_the_records_needs_no_channel_to_guess_by_the_near
     assert record["read"] == ["aux", "aux_labels", "inputs"]
 
 
+@pytest.mark.slow
 def test_a_thief_without_labelled_records_guesses_any_class_and_that_is_no_gain(run: Run) -> None:
     aux = {"name": "same", "labels": False}
     record = control(run, "labels", "toy_read_off", threat="label_thief", protocol="vanilla", aux=aux)

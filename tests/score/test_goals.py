@@ -29,6 +29,11 @@ def only(records: list[Record]) -> Record:
     return record
 
 
+@pytest.fixture(autouse=True)
+def _short_training_of_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splitleak.pieces.probe.STEPS", 40)  # how well records themselves tell a property
+
+
 def reading(goal: str, **given: Any) -> dict[str, Any]:
     return {"attack": {"name": "toy_read_off", "goal": goal}, "model": OPEN, "cut": 1} | given
 
@@ -41,6 +46,7 @@ def test_a_client_that_changes_nothing_leaks_everything(run: Run, goal: str) -> 
     assert record["n_targets"] == {"inputs": 64, "labels": 61, "property": 64, "membership": 114}[goal]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", GOALS)
 def test_a_channel_of_noise_leaks_nothing(run: Run, goal: str) -> None:
     record = only(
@@ -63,6 +69,7 @@ def test_values_are_scored_against_their_mean(run: Run) -> None:
     assert record["utility_metric"] == "r2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["toy_flat", "toy_images"])
 @pytest.mark.parametrize("goal", GOALS)
 def test_the_blind_guess_is_at_the_floor_whatever_the_goal(run: Run, goal: str, dataset: str) -> None:
@@ -71,6 +78,7 @@ def test_the_blind_guess_is_at_the_floor_whatever_the_goal(run: Run, goal: str, 
     assert record["null"]["leaks"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["inputs", "labels", "property"])
 def test_a_u_shape_with_skips_carries_every_goal(run: Run, goal: str) -> None:
     look = {"name": "toy_probe", "wants": "SMASHED|GRADIENT|STEPS|TOP", "goal": goal}
@@ -95,6 +103,7 @@ def mean_mask(view: Any, goal: str) -> torch.Tensor | None:
     return torch.full((view.targets, 1, 8, 8), 0.5) if goal == "labels" else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_two_clients_are_attacked_like_one(run: Run, mode: str) -> None:
     clients = {"n": 2, "mode": mode}
@@ -110,6 +119,7 @@ def test_two_clients_are_attacked_like_one(run: Run, mode: str) -> None:
     assert set(splitleak.leaderboard(records)["clients"]) == {f"2 {mode}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_two_u_shaped_clients_with_skips_are_watched_step_by_step(run: Run, mode: str) -> None:
     attack = {"name": "toy_probe", "wants": "SMASHED|STEPS|TOP", "goal": "labels"}
@@ -118,6 +128,7 @@ def test_two_u_shaped_clients_with_skips_are_watched_step_by_step(run: Run, mode
         only(run(dataset="toy_images", model="toy_skips", attack=attack, clients={"n": 2, "mode": mode}))
 
 
+@pytest.mark.slow
 def test_a_defences_learned_part_is_kept_with_the_victim_and_the_same_when_loaded(run: Run, tmp_path: Path) -> None:
     attacks = [{"name": "toy_read_off", "goal": "labels"}, "toy_read_off"]
     records = run(attack=attacks, model=OPEN, cut=1, defense="toy_learned")
@@ -138,6 +149,7 @@ def test_an_onlooker_of_a_learned_defence_sees_the_victim_that_is_kept(run: Run)
         only(run(attack=attack, model=OPEN, cut=1, defense="toy_learned"))  # done: the fingerprints agree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["toy_hijack", "toy_read_off"])
 def test_a_client_that_detects_stops_and_the_record_says_when(run: Run, attack: str) -> None:
     record = only(run(attack=attack, defense={"name": "toy_alarm", "after": 3}, model=OPEN, cut=1))
@@ -198,6 +210,7 @@ def test_the_floor_is_the_mean_of_all_where_classes_look_different_in_the_target
     torch.testing.assert_close(floor.guess, aux.x.double().mean(0).expand_as(floor.guess))
 
 
+@pytest.mark.slow
 def test_a_record_does_not_depend_on_the_random_state_around_it(run: Run) -> None:
     attacks = ["toy_read_off", "toy_hijack", "blind"]
     found = []

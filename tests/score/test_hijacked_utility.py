@@ -10,6 +10,7 @@ import pytest
 Run = Callable[..., list[dict[str, Any]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clients", [1, {"n": 2, "mode": "parallel"}])
 def test_a_hijack_does_not_count_for_the_utility(run: Run, clients: Any) -> None:
     train = {"epochs": 20, "batch_size": 12}

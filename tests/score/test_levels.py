@@ -68,6 +68,7 @@ def test_noise_is_matched_too_and_the_strongest_empty_guess_is_the_level() -> No
     assert levels.reid_noise(replace(asked, group=None), others, 1) < 4 / 64
 
 
+@pytest.mark.slow
 def test_a_class_mean_names_one_record_of_each_class_and_that_is_chance_too(run: Callable[..., list[Any]]) -> None:
     attacks = ["blind", "toy_read_off"]  # whose threat holds the labels
     blind, other = run(attack=attacks, protocol="vanilla", train={"epochs": 1})
@@ -77,6 +78,7 @@ def test_a_class_mean_names_one_record_of_each_class_and_that_is_chance_too(run:
     assert other["metrics"]["reid_chance"] == blind["metrics"]["reid_chance"]  # whatever the attack
 
 
+@pytest.mark.slow
 def test_levels_stand_in_record_and_table_of_inputs_alone(run: Callable[..., list[Any]]) -> None:
     records = run(attack=["toy_read_off", {"name": "toy_read_off", "goal": "labels"}])
     found = {record["cell"]["goal"]: record for record in records}
@@ -94,6 +96,7 @@ def test_there_is_no_retrieval_without_auxiliary_records(run: Callable[..., list
     assert "nearest_aux" not in record["metrics"]
 
 
+@pytest.mark.slow
 def test_retrieval_is_from_the_records_that_the_attacker_has(run: Callable[..., list[Any]]) -> None:
     many, few = run(aux=["same", {"name": "same", "n": 5}])
     assert many["metrics"]["nearest_aux"] > few["metrics"]["nearest_aux"]

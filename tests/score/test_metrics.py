@@ -323,6 +323,7 @@ def test_the_bootstrap_leaves_out_resamples_without_an_advantage() -> None:
         uncertainty.bootstrap_ci(per_target.hits(torch.eye(2)[:1], labels[:1], 1), np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_permutation_p_is_uniform_without_a_signal_and_small_with_one() -> None:
     generator, labels = np.random.default_rng(0), torch.arange(60) % 2
     null = [uncertainty.permutation_p(per_target.auc, normal(60, seed=s), labels, generator, 99) for s in range(100)]
@@ -428,6 +429,7 @@ def test_other_measures_of_values_are_scikit_learns() -> None:
     assert got == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "model", "also"),
     [

@@ -65,6 +65,7 @@ def test_more_records_of_the_same_people_make_no_interval_shorter() -> None:
     assert many[1] > 0.5 * few[1]
 
 
+@pytest.mark.slow
 def test_an_interval_over_people_is_that_of_records_where_each_record_is_a_person() -> None:
     yes, score = torch.arange(200) % 2, torch.randn(200) + torch.arange(200) % 2
     scored = Scored.records(score, yes, torch.arange(200))

@@ -77,6 +77,7 @@ def test_a_query_has_fresh_noise_each_time(attempt: Try) -> None:
     assert all((a != b).all() for a, b in pairwise(answers))
 
 
+@pytest.mark.slow
 def test_a_single_record_gets_the_noise_of_a_full_batch(attempt: Try) -> None:
     sent: list[Tensor] = []
     clean: list[Tensor] = []

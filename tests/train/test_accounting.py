@@ -54,6 +54,7 @@ def test_gaussian_composes_every_copy_of_a_record() -> None:
     assert (once["epsilon_one"], once["multiplicity"]) == (100, 1)
 
 
+@pytest.mark.slow
 def test_dp_sgd_takes_the_copies_of_a_record_for_a_group() -> None:
     found = accounting.facts(victim_of(drawn_with_replacement(**PUBLISHED), DPSGD()), EPOCHS * BATCHES)
     assert found["epsilon"] == pytest.approx(162.4, abs=0.1)
@@ -63,6 +64,7 @@ def test_dp_sgd_takes_the_copies_of_a_record_for_a_group() -> None:
     assert once["epsilon_one"] == found["epsilon_one"]
 
 
+@pytest.mark.slow
 def test_dp_sgds_group_is_no_cheaper_than_group_privacy_or_independent_copies() -> None:
     """(e, d) for one record is (k e, d (e^ke - 1) / (e^e - 1)) for k; and the exact figure of independent draws."""
     from dp_accounting.pld.privacy_loss_distribution import from_mixture_gaussian_mechanism
@@ -94,6 +96,7 @@ def test_steps_beyond_the_epochs_count() -> None:
         assert accounting.facts(made, steps)["epsilon"] == Gaussian(epsilon=1).privacy(Exposure(epochs)).epsilon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["gaussian", "dp_sgd"])
 def test_a_hijack_is_accounted_for_the_steps_that_it_pulled(run: Run, defense: str) -> None:
     """68 records, four of them twice: 5 batches an epoch, and the hijacker leaves in the 14th."""
@@ -113,6 +116,7 @@ def test_a_hijack_is_accounted_for_the_steps_that_it_pulled(run: Run, defense: s
     assert (table["epsilon_person"] > table["epsilon"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clients", [1, 3])
 def test_the_client_with_fewest_batches_is_accounted_for_with_all_copies(clients: int) -> None:
     private = replace(drawn_with_replacement(70, 3), group=None)

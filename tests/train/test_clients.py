@@ -290,6 +290,7 @@ def test_a_client_prefers_the_same_class_in_every_set_of_records() -> None:
 # what each client's own model is good for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skew", [None, 0.1])
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_each_client_is_judged_with_its_own_parts_on_its_own_share(run: Run, mode: str, skew: float | None) -> None:
@@ -372,6 +373,7 @@ def test_a_cell_without_skew_or_loss_keeps_its_key() -> None:
     assert "loss" not in cells[0].resolved()["train"]
 
 
+@pytest.mark.slow
 def test_skewed_clients_are_cells_and_rows_of_their_own(run: Run) -> None:
     clients = [1, {"n": 1, "skew": 0.5}, {"n": 2, "mode": "parallel", "skew": [0.5, 5]}, {"n": 2, "mode": "parallel"}]
     records = run(attack="blind", clients=clients)

@@ -8,39 +8,44 @@ import pytest
 import torch
 from torch import Tensor
 
+import splitleak
 from splitleak.contract import BadInput, Records, Update, View
 from splitleak.train import federation
 from splitleak.train.division import divide
 
+from ..conftest import TOYS, toy_matrix
 from .federations import SGD, Attempt, Stage, fed, learned, weights_of
 
 
-def attacked(run: Any, defense: Any = "none", out: str = "out") -> dict[str, Any]:
-    """Batches of a single record, three of them."""
-    (record,) = run(
-        protocol=fed(local_steps=1, batch_size=1), clients=2, train=SGD, defense=defense, out=out,
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """`gradient_inversion` on batches of a single record, three of them: its records by the name of the defence."""
+    matrix = toy_matrix(
+        protocol=fed(local_steps=1, batch_size=1), clients=2, train=SGD,
+        defense=["none", {"name": "central_dp", "max_norm": 0.01}, {"name": "local_dp", "max_norm": 0.01}],
         dataset={"name": "toy_flat", "width": 24}, model={"name": "mlp", "hidden": [[32]]}, evaluate={"targets": 3},
         attack={"name": "gradient_inversion", "tv": 0.0, "iterations": 200},
     )  # fmt: skip
-    assert record["status"] == "done", record
-    return dict(record)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(TOYS)
+        records = splitleak.run(matrix, tmp_path_factory.mktemp("attacked"))
+    assert [record["status"] for record in records] == ["done"] * 3, records
+    return {record["cell"]["defense"]["name"]: dict(record) for record in records}
 
 
 @pytest.mark.slow
-def test_gradient_inversion_finds_a_record_that_was_sent_alone_and_nothing_in_noise(run: Any) -> None:
-    record = attacked(run)
+def test_gradient_inversion_finds_a_record_that_was_sent_alone_and_nothing_in_noise(attacked: Any) -> None:
+    record = attacked["none"]
     assert record["metrics"]["advantage"] > 0.9
     assert record["null"]["metrics"]["advantage"] < 0.02
     assert record["cell"]["threat"] == "fed_server"
 
 
 @pytest.mark.slow
-def test_central_noise_hides_nothing_from_the_server_and_local_noise_does(run: Any) -> None:
+def test_central_noise_hides_nothing_from_the_server_and_local_noise_does(attacked: Any) -> None:
     """The server adds that noise itself, after it has seen the clipped update: its direction is all that is needed."""
-    none = attacked(run)["metrics"]["advantage"]
-    central = attacked(run, {"name": "central_dp", "max_norm": 0.01}, "central")
-    local = attacked(run, {"name": "local_dp", "max_norm": 0.01}, "local")
-    assert central["metrics"]["advantage"] > none - 0.1
+    none, central, local = (attacked[name] for name in ("none", "central_dp", "local_dp"))
+    assert central["metrics"]["advantage"] > none["metrics"]["advantage"] - 0.1
     assert local["metrics"]["advantage"] < 0.2
     assert central["epsilon"] > central["epsilon_one"] > 0
     assert local["epsilon"] > local["epsilon_one"] > 0

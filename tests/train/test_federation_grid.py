@@ -51,6 +51,7 @@ def test_a_table_on_the_protocol_axis_unfolds_and_wins_over_train() -> None:
     assert "federated" not in found[0].resolved()  # other protocols' keys are what they were
 
 
+@pytest.mark.slow
 def test_the_leaderboard_names_the_federation(run: Any) -> None:
     records = run(protocol=["central", fed(rounds=1), fed(rounds=2)], train=SGD, attack="blind")
     table = splitleak.leaderboard(records)

@@ -139,6 +139,7 @@ def test_the_first_federation_of_a_process_is_like_any_other_of_it() -> None:
     assert len(told.stdout.splitlines()) == len(asked)
 
 
+@pytest.mark.slow
 def test_utility_is_noted_after_every_round_and_for_every_client(run: Any) -> None:
     (record,) = run(protocol=fed(rounds=4), clients=3, train=SGD, attack="blind")
     assert len(record["utility_curve"]) == 4

@@ -89,6 +89,7 @@ def test_a_shadow_is_the_same_at_each_look(stage: Stage) -> None:
     assert torch.equal(*looks)
 
 
+@pytest.mark.slow
 def test_both_attacks_and_all_seeds_of_a_victim_share_their_shadows(run: Callable[..., Any], tmp_path: Any) -> None:
     attacks = [{"name": "lira", "shadows": 4}, {"name": "rmia", "shadows": 2}]
     records = run(**SHADOWED | {"attack": attacks}, seed=[0, 1], defense=["none", "nopeek"], train={"epochs": 1})
@@ -104,6 +105,7 @@ def test_both_attacks_and_all_seeds_of_a_victim_share_their_shadows(run: Callabl
     assert all(r["seconds_attack"] > 0 for r in records)
 
 
+@pytest.mark.slow
 def test_a_kept_shadow_was_trained_on_its_half(run: Callable[..., Any], stage: Stage, tmp_path: Any) -> None:
     scene = stage(**SHADOWED)
     run(**SHADOWED)
@@ -113,6 +115,7 @@ def test_a_kept_shadow_was_trained_on_its_half(run: Callable[..., Any], stage: S
         assert kept[1]["fingerprint"] == right.facts.fingerprint
 
 
+@pytest.mark.slow
 def test_a_shadow_that_fails_makes_its_cells_fail_and_no_other(run: Callable[..., Any]) -> None:
     attacks = ["membership", {"name": "rmia", "shadows": 2}]
     with pytest.MonkeyPatch.context() as patch:

@@ -82,7 +82,7 @@ def signals(n: int = 20, length: int = 16) -> Records:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMISERS)
-@pytest.mark.parametrize("layers", range(2, 9))
+@pytest.mark.parametrize("layers", [2, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 9))])
 def test_ecg_cnn_split_at_every_cut_equals_unsplit(layers: int, optimizer: str) -> None:
     records, task, tried = signals(), Task("classes", 5), 0
     for top_layers, softmax_head in product((1, 2), (False, True)):

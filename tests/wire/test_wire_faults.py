@@ -325,7 +325,7 @@ def test_the_commands_of_docs_wire_work_as_printed(lab: Any) -> None:
 
     def start(line: str) -> subprocess.Popen[str]:
         words = line.partition(" [")[0].replace("MATRIX", "m.toml").replace("50051", str(port)).split()[1:]
-        return cast(subprocess.Popen[str], lab.start(*words, "--wait", "60"))
+        return cast(subprocess.Popen[str], lab.command(*words, "--wait", "60"))
 
     ends_ = [start(serve), start(join)]
     for end in ends_:

@@ -99,6 +99,7 @@ def test_no_record_crosses_and_labels_only_where_the_server_has_them(
         }
 
 
+@pytest.mark.slow
 def test_a_training_sends_little_more_bytes_than_the_shapes_give(wire: Wire) -> None:
     train(wire, 'protocol = ["vanilla"]\ncut = [1]', 1)
     record = wire.record("client0", "c")
@@ -107,6 +108,7 @@ def test_a_training_sends_little_more_bytes_than_the_shapes_give(wire: Wire) -> 
     assert computed < up < computed + 300 * record["steps"]  # a frame, a header and two names a message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_the_server_relays_weights_that_it_cannot_read(wire: Wire, mode: str) -> None:
     messages = train(wire, f'protocol = ["u_shape"]\nclients = [{{ n = 2, mode = "{mode}" }}]', 2)
