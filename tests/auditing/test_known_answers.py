@@ -84,6 +84,7 @@ def test_a_client_that_changes_nothing_leaks_everything_and_names_every_person(a
     assert answer["strongest"]["linkage"]["auc"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_noise_leaks_nothing(audit: Callable[..., Audit]) -> None:
     answer = only(audit(Noise()))
     assert answer["finding"].startswith("nothing of the records was found")
@@ -93,6 +94,7 @@ def test_a_client_that_sends_noise_leaks_nothing(audit: Callable[..., Audit]) ->
     assert abs(linked["auc"] - 0.5) < 0.03
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_the_class_gives_the_class_away_and_nothing_more(audit: Callable[..., Audit]) -> None:
     answer = only(audit(ClassOnly()))
     assert answer["finding"].startswith("no more of the records than their class tells")
@@ -101,6 +103,7 @@ def test_a_client_that_sends_the_class_gives_the_class_away_and_nothing_more(aud
     assert answer["effective_rank"] < CLASSES
 
 
+@pytest.mark.slow
 def test_members_that_were_learned_by_heart_are_told_from_strangers(audit: Callable[..., Audit]) -> None:
     seen = torch.from_numpy(people(0)["x"])
     finding = only(audit(LearnedByHeart(seen)))["finding"]
@@ -108,6 +111,7 @@ def test_members_that_were_learned_by_heart_are_told_from_strangers(audit: Calla
     assert "members are guessed" not in only(audit(LearnedByHeart(torch.rand(4, 1, LENGTH))))["finding"]
 
 
+@pytest.mark.slow
 def test_every_block_is_a_cut_and_one_that_changes_no_number_is_told(audit: Callable[..., Audit]) -> None:
     torch.manual_seed(0)
     found = audit(nn.Sequential(nn.Conv1d(1, 4, 5), nn.Dropout(0.5), nn.Flatten(), nn.Linear(80, 6))).found
@@ -116,6 +120,7 @@ def test_every_block_is_a_cut_and_one_that_changes_no_number_is_told(audit: Call
     assert "cut 3: its message holds the same numbers as that of cut 1" in found["not_tested"]
 
 
+@pytest.mark.slow
 def test_a_defence_is_answered_for_with_its_bound_beside_it(audit: Callable[..., Audit]) -> None:
     strong = {"name": "laplace_range", "epsilon": 0.1}
     found = audit(nn.Sequential(nn.Identity()), defenses=["none", strong])
@@ -127,6 +132,7 @@ def test_a_defence_is_answered_for_with_its_bound_beside_it(audit: Callable[...,
     assert "fisher" not in found.found["measured"]["answers"][0]
 
 
+@pytest.mark.slow
 def test_a_client_that_says_nothing_at_all_has_an_answer(audit: Callable[..., Audit]) -> None:
     dead = nn.Linear(LENGTH, 4)
     nn.init.zeros_(dead.weight)
@@ -140,6 +146,7 @@ def test_a_client_that_says_nothing_at_all_has_an_answer(audit: Callable[..., Au
     assert behind_noise["fisher"]["mse"] is None
 
 
+@pytest.mark.slow
 def test_with_a_recipe_the_network_is_trained_on_the_members(audit: Callable[..., Audit], tmp_path: Path) -> None:
     torch.manual_seed(0)
     client, server = nn.Sequential(nn.Flatten(), nn.Linear(LENGTH, 8)), nn.Sequential(nn.ReLU(), nn.Linear(8, CLASSES))
@@ -156,6 +163,7 @@ def test_with_a_recipe_the_network_is_trained_on_the_members(audit: Callable[...
     assert not [line for line in found["not_tested"] if "no recipe" in line]
 
 
+@pytest.mark.slow
 def test_the_accuracy_of_a_known_server_is_told(audit: Callable[..., Audit]) -> None:
     client = ClassOnly()
     answer = only(audit(client, server=nn.Sequential(nn.Identity()), protocol="vanilla"))

@@ -56,6 +56,7 @@ def rows(audit: Audit) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["attack"], row["defense"]): row for row in audit.found["measured"]["attacks"]}
 
 
+@pytest.mark.slow
 def test_messages_in_a_file_are_answered_for_as_those_of_the_network(tables: Any, audit: Audit, tmp_path: Path) -> None:
     sent = ("z", "gradient", "features", "gradient_features")
     plain = [without(table, *sent) for table in tables]
@@ -68,6 +69,7 @@ def test_messages_in_a_file_are_answered_for_as_those_of_the_network(tables: Any
         assert abs(row["null_advantage"]) < 0.1
 
 
+@pytest.mark.slow
 def test_a_defence_acts_on_messages_in_a_file(tables: Any, tmp_path: Path) -> None:
     strong = {"name": "laplace_range", "epsilon": 0.01}
     found = rows(splitleak.audit(None, *tables, out=tmp_path, quick=True, defenses=["none", strong]))
@@ -75,6 +77,7 @@ def test_a_defence_acts_on_messages_in_a_file(tables: Any, tmp_path: Path) -> No
     assert found["least_squares", "laplace_range(epsilon=0.01)"]["reid_top1"] < 0.03
 
 
+@pytest.mark.slow
 def test_gradients_of_a_u_shape_give_labels_away(tables: Any, tmp_path: Path) -> None:
     members, strangers = tables
     audit = splitleak.audit(None, members, strangers, out=tmp_path / "u", quick=True, protocol="u_shape")
@@ -86,6 +89,7 @@ def test_gradients_of_a_u_shape_give_labels_away(tables: Any, tmp_path: Path) ->
     assert "labels stay at the client" in (tmp_path / "u" / "audit.html").read_text()
 
 
+@pytest.mark.slow
 def test_who_needs_the_network_is_not_tried(audit: Audit) -> None:
     assert audit.found["declared"]["threats"] == ["eavesdropper", "query_server"]
     assert any(line.startswith("whoever has the client's weights") for line in audit.found["not_tested"])
@@ -130,6 +134,7 @@ def test_a_record_that_was_not_written_down_has_no_message(tables: Any, tmp_path
         split.bottom(torch.rand(3, 1, 24))
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_declaration_without_a_client(
     tables: Any, tmp_path: Path, main: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
