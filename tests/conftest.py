@@ -183,16 +183,12 @@ print(json.dumps([float(getattr(dcor, name)(x, y)) for name, x, y in told]))"""
 def dcor() -> Callable[..., list[float]]:
     """`dcor(("distance_correlation", x, y), ...)`: what the library says, asked in a process of its own.
 
-    Compiling takes it up to 25 seconds, and once aborted a process in which much else was loaded: here it runs as
-    plain Python.
+    Importing it compiles for up to 25 seconds, and once that aborted a process in which much else was loaded.
     """
 
     def ask(*asked: tuple[str, Tensor, Tensor]) -> list[float]:
         told = json.dumps([(name, x.tolist(), y.tolist()) for name, x, y in asked])
-        done = subprocess.run(
-            [sys.executable, "-c", DCOR], input=told, capture_output=True, text=True, check=True,
-            env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
-        )  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", DCOR], input=told, capture_output=True, text=True, check=True)
         return list(json.loads(done.stdout))
 
     return ask

@@ -64,8 +64,9 @@ def test_messages_in_a_file_are_answered_for_as_those_of_the_network(tables: Any
     assert written.keys() == live.keys()
     assert len(written) == 4
     for name, row in written.items():
-        assert row["advantage"] == pytest.approx(live[name]["advantage"], abs=0.01)
-        assert row["control_advantage"] == pytest.approx(live[name]["control_advantage"], abs=0.01)
+        close = 0.03 if row["goal"] != "inputs" else 1e-4  # clusters and ranks change with the last bit of a message
+        assert row["advantage"] == pytest.approx(live[name]["advantage"], abs=close)
+        assert row["control_advantage"] == pytest.approx(live[name]["control_advantage"], abs=close)
         assert abs(row["null_advantage"]) < 0.1
 
 
