@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from splitleak.contract.errors import BadInput
 from splitleak.only import select
 from splitleak.plan import matrix
+
+from .conftest import Ran
 
 MATRIX = {
     "matrix": {
@@ -53,6 +56,12 @@ def test_an_error_lists_the_labels_that_are_there() -> None:
         kept("seed=0", "cut=3")
     with pytest.raises(BadInput, match=r"'cutt=3': write AXIS=VALUE \(axes: dataset, model, cut"):
         kept("cutt=3")
+
+
+def test_a_part_of_a_matrix_is_checked_alone(main: Callable[..., Ran]) -> None:
+    whole, part = (main("check", "smoke", *only).out for only in ((), ("--only", "attack=blind")))
+    assert part.splitlines()[0] != whole.splitlines()[0]
+    assert "no such cell" in main("check", "smoke", "--only", "seed=99").line
 
 
 def test_a_file_is_named_by_its_path_or_its_stem() -> None:

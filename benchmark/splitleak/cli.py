@@ -192,16 +192,17 @@ def _print_board(table: pd.DataFrame, path: Path, every_row: bool, ranked: bool 
 
 
 @app.command(cls=PlainHelp)
-def check(matrix: MatrixName, data: DataChoice = "auto") -> None:
+def check(matrix: MatrixName, data: DataChoice = "auto", only: Only = None) -> None:
     """Find mistakes in a matrix and estimate its minutes.
 
     MATRIX is a TOML file or the name of a matrix that ships. Its cells and victims are counted, none is run.
     """
     from splitleak import api
     from splitleak.jobs import estimate
+    from splitleak.only import select
     from splitleak.plan import matrix as matrices
 
-    whole, folder = matrices.read(matrix, data=data), Path("runs") / Path(matrix).stem
+    whole, folder = select(matrices.read(matrix, data=data), only or ()), Path("runs") / Path(matrix).stem
     for note in whole.notes:
         tell(note)
     for line in estimate.report(whole, folder, api.pick_device("auto"), api.cores()):
