@@ -99,8 +99,8 @@ class AuditOptions:
 def audit(given: AuditOptions) -> None:
     """Measure what a network and records of your own leak at each cut.
 
-    AUDIT.toml names the trained client, records that it was trained on, and records of strangers. Nothing of the client
-    is trained. A first answer comes within a minute, then the standard suite attacks.
+    AUDIT.toml names the trained client, records that it was trained on, and records of strangers. Without a section
+    [train] nothing is trained. A first answer comes within a minute, then the standard suite attacks.
 
     The result is DIR/audit.html and DIR/audit.json. The same command continues an interrupted run.
     """
