@@ -58,6 +58,7 @@ def test_an_error_lists_the_labels_that_are_there() -> None:
         kept("cutt=3")
 
 
+@pytest.mark.slow
 def test_a_part_of_a_matrix_is_checked_alone(main: Callable[..., Ran]) -> None:
     whole, part = (main("check", "smoke", *only).out for only in ((), ("--only", "attack=blind")))
     assert part.splitlines()[0] != whole.splitlines()[0]

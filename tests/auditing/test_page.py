@@ -15,6 +15,7 @@ import splitleak
 
 from .test_known_answers import people
 
+pytestmark = pytest.mark.slow  # one audit for all of them
 HOSTILE = ["</script><script>alert(1)</script>", "=HYPERLINK('x')", "a\nb", "n" * 300, '" onload="alert(1)']
 
 

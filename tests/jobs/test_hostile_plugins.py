@@ -118,6 +118,7 @@ def processes(where: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_hang_is_a_failed_record_after_the_time_limit(lab: Any, main: Any) -> None:
     hang = lab.attack("hangs", "while True:\n    try:\n        signal.pause()\n    except BaseException:\n        pass")
     assert main("run", lab.matrix('attack = ["blind"]'), "--out", "out").status == 0
@@ -128,7 +129,8 @@ def test_a_hang_is_a_failed_record_after_the_time_limit(lab: Any, main: Any) -> 
     assert lab.records()["blind"]["status"] == "done"
 
 
-@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_training_that_hangs_fails_its_own_cells(lab: Any, main: Any, workers: str) -> None:
     lab.write(
         "stuck.py",

@@ -85,6 +85,7 @@ def file(page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_every_row_and_record_is_in_the_page(folder: Path, page: str) -> None:
     content = embedded(page)
     board = splitleak.leaderboard(Store(folder).records())  # type: ignore[arg-type]
@@ -95,6 +96,7 @@ def test_every_row_and_record_is_in_the_page(folder: Path, page: str) -> None:
     assert "tradeoff" in content["charts"]
 
 
+@pytest.mark.slow
 def test_figures_of_papers_that_lie_beside_the_tables_are_shown() -> None:
     reference = Path(__file__).parents[2] / "results" / "reference"
     figures = sources.published([reference])
@@ -105,6 +107,7 @@ def test_figures_of_papers_that_lie_beside_the_tables_are_shown() -> None:
     assert "Reported by papers" not in made(reference / "main.csv")
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing(page: str) -> None:
     assert "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'" in page
     own = re.sub(r'<script type="module">.*?</script>', "", page, flags=re.DOTALL)
@@ -199,6 +202,7 @@ def test_axe_finds_nothing_serious(browser: Browser, file: Path, scheme: str, wi
     assert found == []
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_named_and_the_rest_is_shown(folder: Path, tmp_path: Path, main: Callable[..., Ran]) -> None:
     shutil.copytree(folder, tmp_path / "out")
     files = sorted((tmp_path / "out" / "records").glob("*.json"))
@@ -239,6 +243,7 @@ def test_a_curve_is_thinned_and_keeps_its_ends() -> None:
     assert (sources.thinned([0.5]), sources.thinned([])) == ([(1, 0.5)], [])
 
 
+@pytest.mark.slow
 def test_a_panel_has_the_curves_of_each_seed(folder: Path) -> None:
     (source,) = sources.read([folder])
     records: list[Any] = [next(iter(source.records.values()))[0]]
@@ -249,6 +254,7 @@ def test_a_panel_has_the_curves_of_each_seed(folder: Path) -> None:
     assert (error["of"], error["at"], error["value"]) == (panels.ERROR, [0, 9], [0.5, 0.25])
 
 
+@pytest.mark.slow
 def test_what_repeats_a_row_is_a_legal_matrix_with_the_same_cells(folder: Path, tmp_path: Path) -> None:
     from splitleak.plan import matrix
 
@@ -266,6 +272,7 @@ def test_what_repeats_a_row_is_a_legal_matrix_with_the_same_cells(folder: Path, 
         }
 
 
+@pytest.mark.slow
 def test_charts_are_written_for_papers(folder: Path, tmp_path: Path, main: Callable[..., Ran]) -> None:
     ran = main("report", str(folder), "-o", str(tmp_path / "r.html"), "--png", str(tmp_path / "charts"))
     assert ran.status == 0
@@ -288,6 +295,7 @@ def test_the_front_has_what_no_other_defence_beats_in_both() -> None:
     assert front.count("L") == 2  # from a to b and to d
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path, main: Callable[..., Ran]) -> None:
     (tmp_path / "empty").mkdir()
     assert "has no records and no leaderboard" in main("report", str(tmp_path / "empty"), "-o", "r.html").line
