@@ -74,7 +74,7 @@ function drawVerdicts(rows) {
       for (const threat of threats) {
         const here = each.filter((i) => cell(i, "threat") === threat);
         const worst = here.length ? Math.max(...here.map((i) => cell(i, "worst"))) : null;
-        line.append(node("td", shown(worst) + (here.some(partial) ? " *" : ""), { class: "number" }));
+        line.append(node("td", shown(worst) + (here.length && here.every(partial) ? " *" : ""), { class: "number" }));
       }
       lines.push(line);
     }
