@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from splitleak.contract import BadInput, Grant, Model, Protocol, Shape, Split, Task
 from splitleak.contract.protocols import TRAFFIC
 from splitleak.datasets.reading.identity import record_hashes
-from splitleak.datasets.reading.own_arrays import Log, read_log
+from splitleak.datasets.reading.message_log import MessageLog, read_log
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Logged(Model):
         named = {"members": self.members, "strangers": self.strangers, "aux": self.aux}
         return {name: file for name, file in named.items() if file}
 
-    def _log(self) -> Log:
+    def _log(self) -> MessageLog:
         return read_log({name: self.path(file) for name, file in self._files().items()}, "model 'logged'")
 
 

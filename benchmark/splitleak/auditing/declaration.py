@@ -77,8 +77,9 @@ def checked(given: dict[str, Any], who: str) -> Declaration:
     made: Declaration = plugins.checked(Declaration, given, who)
     if not made.defenses:
         raise BadInput(f"{who}: defenses: at least one, such as 'none'")
-    if named := [name for name in NETWORK[1:] if getattr(made, name) and not made.client]:
-        raise BadInput(f"{who}: {named[0]} needs the client; without one the files hold its messages (array z)")
+    for name in NETWORK:
+        if getattr(made, name) and not made.client:
+            raise BadInput(f"{who}: {name} needs the client; without one the files hold its messages (array z)")
     for name in made.threats or ():
         if name not in threats.THREATS:
             raise BadInput(f"{who}: threats: no threat {shown(name)} (legal: {', '.join(threats.THREATS)})")

@@ -180,7 +180,7 @@ def _not_tested(plan: Plan, records: Sequence[Record], complete: bool) -> Iterab
         if earlier is not None:
             yield f"cut {cut}: its message holds the same numbers as that of cut {earlier}"
     if not plan.asked.client:
-        yield "whoever has the client's weights, or sends records of his own choice: only messages are here (client)"
+        yield "whoever has the client's weights, or sends records of their own choice: only messages are here (client)"
     if not plan.asked.server:
         yield "a server that makes use of its own part of the network: it is not known (server)"
     if plan.protocol == "inference":

@@ -118,7 +118,7 @@ class Plan:
     def whole(self) -> dict[str, Any]:
         """The standard suite, and least squares on as many members.
 
-        Where queries are allowed, the eavesdropper links nobody and infers no property: those attacks of his train the
+        Where queries are allowed, the eavesdropper's attacks on linkage and property are left out: they train the
         substitute client that `fora` trains, to do what a query does better.
         """
         asked = self.threats()
@@ -135,16 +135,14 @@ class Plan:
         return ["inputs", *gradients[self.protocol]]
 
     def threats(self) -> list[str]:
-        """The threat models that the audit is about."""
-        idle = set() if self.asked.train else {"malicious_server", "auditor"}
-        if not self.asked.server and self.protocol != "u_shape":
-            idle |= {"honest_server"}  # it has no more than an eavesdropper
-        if not self.asked.client:
-            idle |= {"white_box"}
-        idle |= {"oracle"}  # nobody has what it has
-        return self.asked.threats or [
-            n for n, one in THREATS.items() if self.protocol in one.protocols and n not in idle
-        ]
+        """The threat models that the audit is about: those that are asked for, or all that have something to use."""
+        needed = {
+            "malicious_server": self.asked.train, "auditor": self.asked.train, "white_box": self.asked.client,
+            "honest_server": self.asked.server or self.protocol == "u_shape",  # else it has what an eavesdropper has
+            "oracle": False,  # nobody has what it has
+        }  # fmt: skip
+        there = [name for name, threat in THREATS.items() if self.protocol in threat.protocols]
+        return self.asked.threats or [name for name in there if needed.get(name, True)]
 
     def _axes(self, attacks: list[Any], cuts: list[int] | None = None, defenses: list[Any] | None = None) -> Axes:
         return {

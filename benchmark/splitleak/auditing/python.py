@@ -16,7 +16,8 @@ from splitleak.auditing.outcome import Audit
 from splitleak.auditing.plans import Plan
 from splitleak.auditing.run import How, carry_out
 from splitleak.contract.errors import BadInput, did_you_mean
-from splitleak.datasets.reading.own_arrays import NDIMS, SENT
+from splitleak.datasets.reading.message_log import SENT
+from splitleak.datasets.reading.own_arrays import NDIMS
 from splitleak.models._held import hold
 from splitleak.process_settings import STANDARD, unchanged
 

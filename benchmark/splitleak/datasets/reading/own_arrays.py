@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from splitleak.datasets.reading.identity import record_hashes
 
 NDIMS = {"x": None, "y": None, "group": 1, "id": 1, "property": 1}
 OPTIONAL = ("group", "id", "property")
-SENT = ("z", "gradient", "features", "gradient_features")  # messages about each record, where they were written down
 FORMS = "(n,) whole numbers for classes, (n, D) floats for values, (n, 1, H, W) numbers for masks"
 
 
@@ -61,7 +58,7 @@ def labels_of(y: Array, x: Array, wanted: str, who: str) -> tuple[Tensor, Task]:
         return _classes(y, who)
     if kind == "mask" and y.shape[2:] != x.shape[2:]:
         raise BadInput(f"{who}: masks have shape {y.shape[1:]}, records {x.shape[1:]}; height and width must be equal")
-    return _float32(y), Task("mask", 1) if kind == "mask" else Task("value", y.shape[1])
+    return float32(y), Task("mask", 1) if kind == "mask" else Task("value", y.shape[1])
 
 
 def _classes(y: Array, who: str) -> tuple[Tensor, Task]:
@@ -73,7 +70,7 @@ def _classes(y: Array, who: str) -> tuple[Tensor, Task]:
 
 
 def records_of(raw: dict[str, Array], y: Tensor) -> Records:
-    x = _float32(raw["x"])
+    x = float32(raw["x"])
     group = numbers(raw["group"]) if "group" in raw else None
     return Records(x, y, record_hashes(x), group, numbers(raw["property"]) if "property" in raw else None)
 
@@ -87,7 +84,7 @@ def range_of(x: Tensor, low: float | None, high: float | None, who: str) -> tupl
     return low, high
 
 
-def _float32(a: Array) -> Tensor:
+def float32(a: Array) -> Tensor:
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
         a = a.astype(np.float32) + np.float32(0)  # the sum turns -0 into 0, so that copies have equal bytes
     return torch.from_numpy(np.ascontiguousarray(a))
@@ -98,48 +95,3 @@ def numbers(a: Array) -> Tensor:
     if a.dtype.kind in "US" or a.dtype == np.uint64:
         a = np.unique(a, return_inverse=True)[1]
     return torch.from_numpy(a.astype(np.int64))
-
-
-@dataclass(frozen=True)
-class Log:
-    """Messages that were written down. The rows are sorted by `keys`, hashes of the records; each record once."""
-
-    in_shape: tuple[int, ...]
-    keys: Tensor  # (n,)
-    sent: dict[str, Tensor]  # those of SENT that are there, (n, ...)
-
-
-def read_log(files: Mapping[str, Path], who: str) -> Log:
-    """The messages of all files. Where a record occurs twice, its first messages count."""
-    parts = {name: _sent(file, f"{who}: {name} ({file})") for name, file in files.items()}
-    first, *others = parts
-    for name in others:
-        for what in parts[first].keys() | parts[name].keys():
-            shapes = [parts[n][what].shape[1:] if what in parts[n] else None for n in (first, name)]
-            if shapes[0] != shapes[1]:
-                here, there = ("nothing" if s is None else s for s in reversed(shapes))
-                raise BadInput(f"{who}: {what} of {name} is {here} for a record, of {first} {there}")
-    whole = {what: torch.cat([_float32(part[what]) for part in parts.values()]) for what in parts[first]}
-    x = whole.pop("x")
-    keys, row = np.unique(record_hashes(x).numpy(), return_index=True)
-    rows = torch.from_numpy(row)
-    return Log(tuple(x.shape[1:]), torch.from_numpy(keys), {name: t[rows] for name, t in whole.items()})
-
-
-def _sent(file: Path, who: str) -> dict[str, Array]:
-    """x and the messages of a file, checked."""
-    if not file.is_file():
-        raise FilesMissing(f"{who}: no such file; a path in a matrix starts at the matrix's folder")
-    if file.suffix in (".h5", ".hdf5"):
-        raw = read_hdf5(file, "", ("x", "z"), SENT[1:])
-    else:
-        raw = read_npz(file, dict.fromkeys(("x", *SENT)), SENT[1:])
-    for name, a in raw.items():
-        if a.dtype.kind not in "fiub" or a.ndim < 2 or len(a) != len(raw["x"]):
-            raise BadInput(f"{who}: {name} is {a.shape} of {a.dtype}; legal: numbers ({len(raw['x'])}, ...)")
-        if not np.isfinite(a).all():
-            raise BadInput(f"{who}: {name} has values that are not finite")
-    for one, other in (("z", "gradient"), ("features", "gradient_features")):
-        if other in raw and (one not in raw or raw[one].shape != raw[other].shape):
-            raise BadInput(f"{who}: {other} must be there for each value of {one}")
-    return raw
