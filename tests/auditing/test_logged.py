@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,13 @@ def tables() -> tuple[Table, Table]:
 
 @pytest.fixture(scope="module")
 def audit(tables: tuple[Table, Table], tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return splitleak.audit(None, *tables, out=tmp_path_factory.mktemp("log"), quick=True)
+    with contextlib.chdir(tmp_path_factory.mktemp("log")):
+        return splitleak.audit(None, *tables, out="out", quick=True)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the names of files decide what is drawn
 
 
 def rows(audit: Audit) -> dict[tuple[str, str], dict[str, Any]]:
@@ -57,10 +64,10 @@ def rows(audit: Audit) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_messages_in_a_file_are_answered_for_as_those_of_the_network(tables: Any, audit: Audit, tmp_path: Path) -> None:
+def test_messages_in_a_file_are_answered_for_as_those_of_the_network(tables: Any, audit: Audit) -> None:
     sent = ("z", "gradient", "features", "gradient_features")
     plain = [without(table, *sent) for table in tables]
-    written, live = rows(audit), rows(splitleak.audit(nn.Sequential(CLIENT), *plain, out=tmp_path, quick=True))
+    written, live = rows(audit), rows(splitleak.audit(nn.Sequential(CLIENT), *plain, out="out", quick=True))
     assert written.keys() == live.keys()
     assert len(written) == 4
     for name, row in written.items():
@@ -71,9 +78,9 @@ def test_messages_in_a_file_are_answered_for_as_those_of_the_network(tables: Any
 
 
 @pytest.mark.slow
-def test_a_defence_acts_on_messages_in_a_file(tables: Any, tmp_path: Path) -> None:
+def test_a_defence_acts_on_messages_in_a_file(tables: Any) -> None:
     strong = {"name": "laplace_range", "epsilon": 0.01}
-    found = rows(splitleak.audit(None, *tables, out=tmp_path, quick=True, defenses=["none", strong]))
+    found = rows(splitleak.audit(None, *tables, out="out", quick=True, defenses=["none", strong]))
     assert found["least_squares", "none"]["reid_top1"] > 0.2
     assert found["least_squares", "laplace_range(epsilon=0.01)"]["reid_top1"] < 0.03
 
@@ -81,11 +88,11 @@ def test_a_defence_acts_on_messages_in_a_file(tables: Any, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_gradients_of_a_u_shape_give_labels_away(tables: Any, tmp_path: Path) -> None:
     members, strangers = tables
-    audit = splitleak.audit(None, members, strangers, out=tmp_path / "u", quick=True, protocol="u_shape")
+    audit = splitleak.audit(None, members, strangers, out="u", quick=True, protocol="u_shape")
     assert rows(audit)["similarity", "none"]["advantage"] > 0.95  # a random network is wrong about most: p - y tells y
     draw = np.random.default_rng(0)
     noise = [t | {"gradient_features": draw.standard_normal(t["features"].shape)} for t in tables]
-    silent = splitleak.audit(None, *noise, out=tmp_path / "noise", quick=True, protocol="u_shape")
+    silent = splitleak.audit(None, *noise, out="noise", quick=True, protocol="u_shape")
     assert rows(silent)["similarity", "none"]["advantage"] < 0.2
     assert "labels stay at the client" in (tmp_path / "u" / "audit.html").read_text()
 
@@ -113,17 +120,17 @@ MISTAKES: dict[str, tuple[Callable[[Table], Table], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(tables: Any, tmp_path: Path, mistake: str) -> None:
+def test_a_mistake_is_told_in_one_line(tables: Any, mistake: str) -> None:
     change, given, message = MISTAKES[mistake]
     with pytest.raises(BadInput, match=message) as told:
-        splitleak.audit(None, *map(change, tables), out=tmp_path, quick=True, **given)
+        splitleak.audit(None, *map(change, tables), out="out", quick=True, **given)
     assert "\n" not in str(told.value)
 
 
-def test_messages_of_another_shape_for_strangers_are_refused(tables: Any, tmp_path: Path) -> None:
+def test_messages_of_another_shape_for_strangers_are_refused(tables: Any) -> None:
     members, strangers = (without(table, "gradient") for table in tables)
     with pytest.raises(BadInput, match=r"z of strangers is \(11,\) for a record, of members \(12,\)"):
-        splitleak.audit(None, members, strangers | {"z": strangers["z"][:, 1:]}, out=tmp_path, quick=True)
+        splitleak.audit(None, members, strangers | {"z": strangers["z"][:, 1:]}, out="out", quick=True)
 
 
 def test_a_record_that_was_not_written_down_has_no_message(tables: Any, tmp_path: Path) -> None:
@@ -137,9 +144,8 @@ def test_a_record_that_was_not_written_down_has_no_message(tables: Any, tmp_path
 
 @pytest.mark.slow
 def test_the_command_takes_a_declaration_without_a_client(
-    tables: Any, tmp_path: Path, main: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+    tables: Any, tmp_path: Path, main: Callable[..., Ran]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for name, table in zip(("members", "strangers"), tables, strict=True):
         np.savez(tmp_path / f"{name}.npz", **table)
     (tmp_path / "audit.toml").write_text('members = "members.npz"\nstrangers = "strangers.npz"\ntargets = 60\n')

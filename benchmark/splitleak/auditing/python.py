@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -42,7 +43,7 @@ def audit(
     for name in more:
         if name not in legal:
             raise BadInput(f"audit: no option {name!r}{did_you_mean(name, legal)} (options: {', '.join(legal)})")
-    folder, given = Path(out), more | {"client": client, "members": members, "strangers": strangers}
+    folder, given = Path(out).resolve(), more | {"client": client, "members": members, "strangers": strangers}
     if client is None:
         del given["client"]
     for name in NETWORKS:
@@ -50,7 +51,7 @@ def audit(
             given[name] = hold(given[name])
     for name in ARRAYS:
         if name in given and not isinstance(given[name], str | Path):
-            given[name] = str(_saved(given[name], folder / "given" / f"{name}.npz", name).resolve())
+            given[name] = os.path.relpath(_saved(given[name], folder / "given" / f"{name}.npz", name))
     with unchanged(STANDARD):
         plan = Plan(declaration.checked({n: _plain(v) for n, v in given.items()}, "audit"), Path.cwd())
         return carry_out(plan, How(folder, quick, device=api.pick_device(device)))
